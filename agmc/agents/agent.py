@@ -1,0 +1,114 @@
+"""The contract of every agent: observations in, actions out, whole episodes to learn.
+
+An agent knows no network, no graph and no budget. It sees flat float32 vectors and
+proposes actions in [0, 1]; the environment may clamp a proposal, and the *executed*
+action is what an `Episode` gives back.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class AgentContext:
+    """What the search knows when it builds an agent; every agent takes just this.
+
+    Attributes:
+        observation_dim: length of one observation vector, >= 1.
+        num_decisions: decisions (steps) in one episode, >= 1.
+        num_episodes: episodes of the whole search, >= 1; schedules are tied to it.
+        seed: seeds all randomness of the agent; a non-negative integer.
+        uniform_keep_ratio: the one keep ratio, in (0, 1], that meets the budget when
+            every decision takes it.
+        encoder: trained end to end with the agent where given; maps observations
+            `[B, observation_dim]` to features `[B, F]`, without randomness.
+
+    Raises:
+        ValueError: for a number outside its range.
+    """
+
+    observation_dim: int
+    num_decisions: int
+    num_episodes: int
+    seed: int
+    uniform_keep_ratio: float
+    encoder: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        """Reject numbers out of range before a search starts."""
+        for name in ("observation_dim", "num_decisions", "num_episodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} (={getattr(self, name)}) must be at least 1; "
+                    "give the search something to decide"
+                )
+        if self.seed < 0:
+            raise ValueError(
+                f"seed (={self.seed}) must not be negative; take any integer >= 0"
+            )
+        if not 0.0 < self.uniform_keep_ratio <= 1.0:
+            raise ValueError(
+                f"uniform_keep_ratio (={self.uniform_keep_ratio}) must lie in (0, 1]; "
+                "1 keeps everything"
+            )
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One finished episode of T steps.
+
+    Attributes:
+        observations: float32 `[T, observation_dim]`, what the agent saw at each step.
+        actions: float32 `[T]`, the *executed* actions in [0, 1], after clamping.
+        reward: the reward of the finished plan, a finite number.
+
+    Raises:
+        ValueError: for shapes that do not belong together or a reward that is not
+            finite.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    reward: float
+
+    def __post_init__(self) -> None:
+        """Reject what would poison an agent's memory silently."""
+        if self.observations.ndim != 2 or self.actions.shape != (
+            self.observations.shape[0],
+        ):
+            raise ValueError(
+                "observations must be [T, observation_dim] and actions [T], got "
+                f"{tuple(self.observations.shape)} and {tuple(self.actions.shape)}; "
+                "stack one row and one action a step"
+            )
+        if not math.isfinite(self.reward):
+            raise ValueError(
+                f"reward (={self.reward}) must be finite; "
+                "check the network and the data for NaN or infinite values"
+            )
+
+
+class Agent(ABC):
+    """A policy that proposes one action a decision and learns from whole episodes."""
+
+    @abstractmethod
+    def begin_episode(self, index: int) -> None:
+        """Tell the agent which episode starts, counted from 0."""
+
+    @abstractmethod
+    def act(self, observation: Tensor, explore: bool = True) -> float:
+        """Propose an action in [0, 1].
+
+        Args:
+            observation: float32 `[observation_dim]`.
+            explore: False asks for the greedy policy where the agent has one.
+        """
+
+    @abstractmethod
+    def observe(self, episode: Episode) -> None:
+        """Learn from one finished episode."""

@@ -1,0 +1,1 @@
+"""nn.Module x Plan -> a new, smaller nn.Module."""

@@ -1,0 +1,1 @@
+"""ModelGraph x Plan -> Cost, in closed form."""

@@ -1,0 +1,1 @@
+"""ModelGraph x Plan -> one observation vector per decision."""

@@ -1,0 +1,263 @@
+"""Autoencoder: learns vectors of feature maps by reconstructing the graph."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.data import Batch, Data
+
+from agmc.embedding.decoder import GraphDecoder, absent_links
+from agmc.embedding.encoder import GraphEncoder
+from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS, NUM_TYPES
+
+FORMAT = "agmc graph auto-encoder 1"
+
+#: Columns that hardly vary are not blown up by more than 1 / this when standardised.
+_SMALLEST_SPREAD = 0.02
+
+
+class Losses(NamedTuple):
+    """The four parts of the reconstruction loss, scalars.
+
+    Attributes:
+        nodes: smooth L1 of the standardised node attributes, mean over columns.
+        edges: the same of the numeric edge attributes.
+        types: cross entropy of the operation types, nats.
+        links: binary cross entropy of edges and absent edges, nats, half each.
+    """
+
+    nodes: Tensor
+    edges: Tensor
+    types: Tensor
+    links: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The sum, which is what is trained."""
+        return self.nodes + self.edges + self.types + self.links
+
+
+class GraphAutoencoder(nn.Module):
+    """Encoder and decoder, trained together on the reconstruction of graphs.
+
+    The published auto-encoder of AGMC (arXiv 2011.12641) learns through the policy
+    gradient; this one learns what the graph is made of before the search begins, as in
+    the variational graph auto-encoder (arXiv 1611.07308), whose link loss it extends by
+    direction and by node and edge attributes.
+
+    Args:
+        dim: of the vectors.
+        hidden: width of all hidden layers.
+        layers: of the encoder.
+        seed: of the first weights.
+    """
+
+    def __init__(
+        self, *, dim: int = 32, hidden: int = 64, layers: int = 3, seed: int = 0
+    ) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.encoder = GraphEncoder(dim=dim, hidden=hidden, layers=layers)
+            self.decoder = GraphDecoder(dim=dim, hidden=hidden)
+        self.node_mean: Tensor
+        self.node_spread: Tensor
+        self.edge_mean: Tensor
+        self.edge_spread: Tensor
+        for name, size in (
+            ("node", len(NODE_COLUMNS)),
+            ("edge", len(EDGE_COLUMNS) - NUM_TYPES),
+        ):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_spread", torch.ones(size))
+
+    def forward(self, data: Data) -> Tensor:
+        """Vectors of the feature maps, float32 [num_nodes, dim]."""
+        return self.encoder(self.standardised(data))
+
+    def standardised(self, data: Data) -> Data:
+        """The same graph with the numeric columns at mean 0 and spread 1, as measured
+        on the graphs of the last `fit`."""
+        edges = (data.edge_attr[:, NUM_TYPES:] - self.edge_mean) / self.edge_spread
+        result = data.clone()
+        result.x = (data.x - self.node_mean) / self.node_spread
+        result.edge_attr = torch.cat([data.edge_attr[:, :NUM_TYPES], edges], dim=1)
+        return result
+
+    def losses(self, data: Data, generator: torch.Generator) -> Losses:
+        """Reconstruction losses of one graph or a `Batch`.
+
+        Args:
+            data: from `GraphConverter`.
+            generator: draws the absent edges.
+        """
+        scaled = self.standardised(data)
+        z = self.encoder(scaled)
+        made = self.decoder(z, data.edge_index)
+        types = data.edge_attr[:, :NUM_TYPES].argmax(dim=1)
+        absent = absent_links(data, generator)
+        present = self.decoder.link_logits(z, data.edge_index)
+        missing = self.decoder.link_logits(z, absent)
+        return Losses(
+            nodes=functional.smooth_l1_loss(made.nodes, scaled.x),
+            edges=functional.smooth_l1_loss(made.edges, scaled.edge_attr[:, NUM_TYPES:]),
+            types=functional.cross_entropy(made.types, types),
+            links=(
+                functional.softplus(-present).mean() + functional.softplus(missing).mean()
+            )
+            / 2,
+        )
+
+    def evaluate(self, graphs: Sequence[Data], *, seed: int = 0) -> Losses:
+        """Mean losses over graphs, without gradient."""
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            rows = [torch.stack(self.losses(data, generator)) for data in graphs]
+        return Losses(*torch.stack(rows).mean(dim=0))
+
+    def fit(
+        self,
+        graphs: Sequence[Data],
+        *,
+        steps: int = 400,
+        batch_size: int = 4,
+        learning_rate: float = 3e-3,
+        seed: int = 0,
+    ) -> list[float]:
+        """Trains on graphs, in place; the same arguments give the same weights.
+
+        Adam, learning rate down to 0 along a cosine. Touches no global random state.
+
+        Args:
+            graphs: from `GraphConverter`, see `training_graphs`.
+            steps: of the optimiser, >= 1.
+            batch_size: graphs per step, >= 1, drawn with replacement.
+            learning_rate: the first one, > 0.
+            seed: of the batches and the absent edges.
+
+        Returns:
+            The total loss of every step.
+
+        Raises:
+            ValueError: there is no graph, or a number is out of range.
+        """
+        if not graphs:
+            raise ValueError("graphs (=[]) must hold at least one graph to learn from")
+        for name, value in (("steps", steps), ("batch_size", batch_size)):
+            if value < 1:
+                raise ValueError(f"{name} (={value}) must be >= 1")
+        if not learning_rate > 0:
+            raise ValueError(f"learning_rate (={learning_rate}) must be > 0")
+        self._measure(graphs)
+        generator = torch.Generator().manual_seed(seed)
+        optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        history = []
+        for _ in range(steps):
+            drawn = torch.randint(len(graphs), (batch_size,), generator=generator)
+            batch = Batch.from_data_list([graphs[i] for i in drawn.tolist()])
+            loss = self.losses(batch, generator).total
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            history.append(loss.item())
+        return history
+
+    def _measure(self, graphs: Sequence[Data]) -> None:
+        """Mean and spread of the columns over all graphs."""
+        nodes = torch.cat([data.x for data in graphs])
+        edges = torch.cat([data.edge_attr[:, NUM_TYPES:] for data in graphs])
+        for name, values in (("node", nodes), ("edge", edges)):
+            spread = values.std(dim=0, correction=0).clamp(min=_SMALLEST_SPREAD)
+            getattr(self, f"{name}_mean").copy_(values.mean(dim=0))
+            getattr(self, f"{name}_spread").copy_(spread)
+
+    def save(self, path: str | os.PathLike[str], *, key: str = "") -> None:
+        """Writes weights and sizes as safetensors, whole or not at all.
+
+        Args:
+            path: of the file.
+            key: any text that says what the weights were learned from.
+        """
+        path = Path(path)
+        partial = path.with_name(path.name + ".partial")
+        state = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(state, partial, metadata={**self._header(), "key": key})
+        partial.replace(path)
+
+    def _header(self) -> dict[str, str]:
+        encoder = self.encoder
+        return {
+            "format": FORMAT,
+            "sizes": json.dumps(
+                {
+                    "dim": encoder.dim,
+                    "hidden": encoder.hidden,
+                    "layers": encoder.num_layers,
+                }
+            ),
+            "columns": json.dumps([c.name for c in (*NODE_COLUMNS, *EDGE_COLUMNS)]),
+        }
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> GraphAutoencoder:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: the file is damaged, foreign, or of other graph attributes.
+        """
+        header, state = _read(path)
+        try:
+            sizes = {name: int(v) for name, v in json.loads(header["sizes"]).items()}
+            model = cls(**sizes)
+            model.load_state_dict(state)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ValueError(
+                f"{path} is a damaged graph auto-encoder: its sizes and weights do not "
+                "agree; delete it to fit a new one"
+            ) from error
+        if header.get("columns") != model._header()["columns"]:
+            raise ValueError(
+                f"{path} was fitted on other graph attributes than this version has; "
+                "delete it to fit a new one"
+            )
+        return model
+
+
+def key_of(path: str | os.PathLike[str]) -> str:
+    """The key that a graph auto-encoder was saved with.
+
+    Raises:
+        ValueError: the file is damaged or foreign.
+    """
+    return _read(path)[0].get("key", "")
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a file that says it is a graph auto-encoder."""
+    if not Path(path).is_file():
+        raise ValueError(f"{path} does not exist; give the file of a graph auto-encoder")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is no graph auto-encoder ({error}); give another file or delete it"
+        ) from error
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is no graph auto-encoder (format {header.get('format')!r}, expected "
+            f"{FORMAT!r}); give another file or delete it"
+        )
+    return header, state

@@ -1,0 +1,84 @@
+"""Decoder: vectors of feature maps -> attributes, operations and links."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS, NUM_TYPES
+
+
+class Reconstruction(NamedTuple):
+    """What a decoder makes of the vectors of a graph.
+
+    Attributes:
+        nodes: node attributes, standardised, [N, node columns].
+        edges: numeric edge attributes, standardised, [E, numeric edge columns].
+        types: logits of the operation types, [E, types].
+    """
+
+    nodes: Tensor
+    edges: Tensor
+    types: Tensor
+
+
+class GraphDecoder(nn.Module):
+    """Reconstructs a graph from its vectors alone.
+
+    Node attributes come from the vector of the node, the attributes and the type of an
+    edge from those of its two ends, and whether an edge is there at all from a directed
+    product of both ends, `<source(z_a), target(z_b)> / sqrt(hidden) + bias`.
+
+    Args:
+        dim: of the vectors.
+        hidden: width of the hidden layers.
+    """
+
+    def __init__(self, *, dim: int = 32, hidden: int = 64) -> None:
+        super().__init__()
+        self.hidden = hidden
+        num_edge = len(EDGE_COLUMNS) - NUM_TYPES
+        self.nodes = _two_layers(dim, hidden, len(NODE_COLUMNS))
+        self.edges = _two_layers(2 * dim, hidden, num_edge)
+        self.types = _two_layers(2 * dim, hidden, NUM_TYPES)
+        self.link_source = nn.Linear(dim, hidden)
+        self.link_target = nn.Linear(dim, hidden)
+        self.link_bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, z: Tensor, edge_index: Tensor) -> Reconstruction:
+        """Attributes of the nodes [N, dim] and of the edges [2, E] between them."""
+        ends = torch.cat([z[edge_index[0]], z[edge_index[1]]], dim=1)
+        return Reconstruction(self.nodes(z), self.edges(ends), self.types(ends))
+
+    def link_logits(self, z: Tensor, pairs: Tensor) -> Tensor:
+        """Logits that an edge leads from `pairs[0]` to `pairs[1]`, [P]."""
+        source, target = self.link_source(z), self.link_target(z)
+        products = (source[pairs[0]] * target[pairs[1]]).sum(dim=1)
+        return products / math.sqrt(self.hidden) + self.link_bias
+
+
+def absent_links(data: Data, generator: torch.Generator) -> Tensor:
+    """Pairs of nodes without an edge, int64 [2, P]: for every edge the reverse and one
+    from the same source to a random node of the same graph, unless there is an edge."""
+    source, target = data.edge_index
+    count = int(data.x.shape[0])
+    starts = getattr(data, "ptr", None)
+    if starts is None:
+        starts = torch.tensor([0, count])
+    graph = torch.searchsorted(starts, source, right=True) - 1
+    sizes = (starts[1:] - starts[:-1])[graph]
+    draws = torch.rand(len(source), generator=generator)
+    drawn = starts[graph] + (draws * sizes).long()
+    pairs = torch.cat(
+        [torch.stack([source, drawn]), torch.stack([target, source])], dim=1
+    )
+    present = torch.isin(pairs[0] * count + pairs[1], source * count + target)
+    return pairs[:, ~present]
+
+
+def _two_layers(num_in: int, hidden: int, num_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(num_in, hidden), nn.ReLU(), nn.Linear(hidden, num_out))

@@ -1,0 +1,86 @@
+"""Embedding: what the agent sees of a network and of the plan so far."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from agmc.embedding.columns import Column
+from agmc.graph.model_graph import ModelGraph
+from agmc.plan import Plan, PlanSpace, kept_channels
+
+
+def no_corpus() -> Sequence[ModelGraph]:
+    """No other networks to learn from."""
+    return ()
+
+
+@dataclass(frozen=True)
+class EmbeddingContext:
+    """What the builders of this room are called with.
+
+    Attributes:
+        graph: the network to compress.
+        space: the decisions about it.
+        seed: of everything random.
+        corpus: gives other networks to learn from; called only when they are needed.
+        checkpoint: file that keeps what was learned, so that a run that goes on sees
+            the same observations; None keeps nothing.
+    """
+
+    graph: ModelGraph
+    space: PlanSpace
+    seed: int = 0
+    corpus: Callable[[], Sequence[ModelGraph]] = no_corpus
+    checkpoint: Path | None = None
+
+
+class Embedding(ABC):
+    """One observation per decision: a pure function of the graph and the plan so far.
+
+    Row `t` knows the plan of the decisions before `t` and takes every later group as
+    unpruned, whatever the plan says of it, so an agent never sees the future.
+
+    Attributes:
+        graph: the network.
+        columns: name and unit of every entry of a row; all entries lie in [-1, 1].
+    """
+
+    graph: ModelGraph
+    columns: tuple[Column, ...]
+
+    @property
+    def dim(self) -> int:
+        """Length of a row."""
+        return len(self.columns)
+
+    def __call__(self, plan: Plan | None = None) -> Tensor:
+        """All rows under a plan, float32 [num_decisions, dim]; None keeps everything.
+
+        Raises:
+            ValueError: the plan names a group that the network does not have.
+        """
+        return self.rows(kept_channels(self.graph, plan))
+
+    @abstractmethod
+    def rows(self, counts: np.ndarray) -> Tensor:
+        """All rows, float32 [num_decisions, dim].
+
+        Args:
+            counts: kept channels of every group, int64 [num_decisions].
+        """
+
+    @abstractmethod
+    def row(self, step: int, counts: np.ndarray) -> Tensor:
+        """Row `step` of `rows(counts)`, float32 [dim], without making the others.
+
+        Args:
+            step: the decision, in [0, num_decisions).
+            counts: kept channels, int64 [num_decisions]; those from `step` on are not
+                read.
+        """

@@ -1,0 +1,167 @@
+"""Learned: observations from the vectors of a fitted graph auto-encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agmc.embedding.autoencoder import GraphAutoencoder, key_of
+from agmc.embedding.columns import Column
+from agmc.embedding.corpus import training_graphs
+from agmc.embedding.embedding import Embedding, EmbeddingContext
+from agmc.embedding.progress import PROGRESS_COLUMNS, Progress
+from agmc.embedding.pyg import GraphConverter
+from agmc.graph.model_graph import ModelGraph
+from agmc.plan import PlanSpace
+
+#: Standard deviations over the decisions at which a column is cut off.
+_REACH = 3.0
+
+
+class LearnedEmbedding(Embedding):
+    """The encoder's vector of every decision, then the columns of `Progress`.
+
+    The vector of a decision is the mean over the feature maps that carry its channels.
+    Decisions of one network resemble each other far more than feature maps at large,
+    so every column is standardised over the decisions of the unpruned network, cut off
+    at 3 standard deviations and divided by 3: it lies in [-1, 1], and small differences
+    stay visible to an agent. Columns that do not vary are 0.
+
+    Args:
+        graph: the traced network, with at least one channel group.
+        autoencoder: a fitted one.
+        follow_plan: False: the vectors are those of the unpruned network, computed
+            once; True: those of the network under the plan so far, computed anew for
+            every row (a pass of the encoder each, some milliseconds).
+    """
+
+    def __init__(
+        self,
+        graph: ModelGraph,
+        autoencoder: GraphAutoencoder,
+        *,
+        follow_plan: bool = False,
+    ) -> None:
+        self.graph = graph
+        self.columns = (
+            *(
+                Column(f"encoded_{i}", f"standardised over the decisions, / {_REACH:g}")
+                for i in range(autoencoder.encoder.dim)
+            ),
+            *PROGRESS_COLUMNS,
+        )
+        self._autoencoder = autoencoder
+        self._follow_plan = follow_plan
+        self._converter = GraphConverter(graph)
+        self._sizes = np.array([group.size for group in graph.groups], dtype=np.int64)
+        self._progress = Progress(graph)
+        self._carriers = torch.zeros(len(graph.groups), len(graph.tensors))
+        position = {name: i for i, name in enumerate(graph.tensors)}
+        for g, group in enumerate(graph.groups):
+            carriers = [position[name] for name in group.tensors]
+            self._carriers[g, carriers] = 1 / max(1, len(carriers))
+        unpruned = self._vectors(self._sizes)
+        self._mean = unpruned.mean(dim=0)
+        spread = unpruned.std(dim=0, correction=0)
+        self._spread = torch.where(spread > 1e-6, spread, torch.inf)
+        self._unpruned = self._scaled(unpruned)
+
+    def rows(self, counts: np.ndarray) -> Tensor:
+        if self._follow_plan:
+            return torch.stack([self.row(t, counts) for t in range(len(self._sizes))])
+        progress = torch.from_numpy(self._progress.rows(counts)).float()
+        return torch.cat([self._unpruned, progress], dim=1)
+
+    def row(self, step: int, counts: np.ndarray) -> Tensor:
+        progress = torch.from_numpy(self._progress.row(step, counts)).float()
+        if not self._follow_plan:
+            return torch.cat([self._unpruned[step], progress])
+        so_far = self._sizes.copy()
+        so_far[:step] = np.asarray(counts)[:step]
+        return torch.cat([self._scaled(self._vectors(so_far)[step]), progress])
+
+    def _vectors(self, counts: np.ndarray) -> Tensor:
+        """The encoder's vectors of all decisions, [num_decisions, dim]."""
+        with torch.no_grad():
+            return self._carriers @ self._autoencoder(self._converter.data(counts))
+
+    def _scaled(self, vectors: Tensor) -> Tensor:
+        return ((vectors - self._mean) / self._spread / _REACH).clamp(-1, 1)
+
+
+def autoencoder(
+    context: EmbeddingContext,
+    *,
+    dim: int = 32,
+    hidden: int = 64,
+    layers: int = 3,
+    variants: int = 16,
+    corpus_variants: int = 4,
+    steps: int = 400,
+    batch_size: int = 4,
+    learning_rate: float = 3e-3,
+    follow_plan: bool = False,
+) -> LearnedEmbedding:
+    """Builds the embedding `autoencoder`: fits it, or reads `context.checkpoint`.
+
+    A checkpoint of another network, seed or setting is fitted again and replaced; a
+    file that is no checkpoint is left alone.
+
+    Args:
+        context: graph, decisions, seed, corpus and checkpoint.
+        dim: of the encoder's vectors.
+        hidden: width of all hidden layers.
+        layers: of the encoder.
+        variants: random pruned variants of the network to learn from, >= 0.
+        corpus_variants: the same of every network of the corpus, >= 0.
+        steps: of the optimiser, >= 1.
+        batch_size: graphs per step, >= 1.
+        learning_rate: the first one, > 0, down to 0 along a cosine.
+        follow_plan: see `LearnedEmbedding`.
+
+    Raises:
+        ValueError: a number is out of range, or the checkpoint is damaged or foreign.
+    """
+    model = GraphAutoencoder(dim=dim, hidden=hidden, layers=layers, seed=context.seed)
+    fit = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    data = {"variants": variants, "corpus_variants": corpus_variants}
+    sizes = {"dim": dim, "hidden": hidden, "layers": layers}
+    key = _key(context.space, {**fit, **data, **sizes, "seed": context.seed})
+    path = context.checkpoint
+    if path is not None and path.exists() and key_of(path) == key:
+        model = GraphAutoencoder.load(path)
+    else:
+        graphs = training_graphs(
+            context.space, context.corpus(), seed=context.seed, **data
+        )
+        model.fit(
+            graphs,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=context.seed,
+        )
+        if path is not None:
+            model.save(path, key=key)
+    return LearnedEmbedding(context.graph, model, follow_plan=follow_plan)
+
+
+def _key(space: PlanSpace, settings: dict[str, float]) -> str:
+    """Says what an auto-encoder is learned from. Weights are left out: a run that goes
+    on with the network it began with must not fit again for a rounding error."""
+    graph = space.graph
+    text = json.dumps(
+        [
+            [(name, spec.shape) for name, spec in graph.tensors.items()],
+            [(name, spec.shape) for name, spec in graph.parameters.items()],
+            [(op.name, op.op, repr(op.args)) for op in graph.program.operations],
+            [(d.name, d.size, d.minimum, d.step) for d in space],
+            settings,
+        ],
+        sort_keys=True,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,99 @@
+"""rules: the 11 hand-written features of AMC."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agmc.embedding.columns import Column
+from agmc.embedding.embedding import Embedding, EmbeddingContext
+from agmc.embedding.operation_types import spatial_size, window
+from agmc.embedding.progress import PROGRESS_COLUMNS, Progress, layers_of, weight_of
+from agmc.graph.model_graph import ChannelGroup, ModelGraph
+from agmc.graph.widths import Widths
+
+#: What stays the same whatever the plan, before scaling.
+LAYER_COLUMNS = (
+    Column("t", "index of the decision"),
+    Column("n", "channels that the layer makes"),
+    Column("c", "channels that the layer reads"),
+    Column("h", "height of what the layer reads, elements"),
+    Column("w", "width of what the layer reads, elements"),
+    Column("stride", "elements, geometric mean of both directions"),
+    Column("k", "kernel size, elements, geometric mean of both directions"),
+    Column("macs", "multiply-adds for one input, summed over all layers of the group"),
+)
+
+RULES_COLUMNS = LAYER_COLUMNS + PROGRESS_COLUMNS
+
+
+class RulesEmbedding(Embedding):
+    """The features (t, n, c, h, w, stride, k, MACs, reduced, rest, previous action).
+
+    AMC: AutoML for Model Compression, He et al. 2018 (arXiv 1802.03494), section 3.1,
+    with keep ratios for actions. The first eight are scaled over the decisions to
+    [0, 1], x -> (x - min) / (max - min), constant ones to 0. The last three are shares
+    and stay as they are: scaling them over rows would show the future to the agent.
+    Where several layers make the channels of a group, `macs` is their sum and the
+    first layer gives the other columns.
+
+    Args:
+        graph: the traced network, with at least one channel group.
+    """
+
+    def __init__(self, graph: ModelGraph) -> None:
+        self.graph = graph
+        self.columns = RULES_COLUMNS
+        self.features = layer_features(graph)
+        low, high = self.features.min(axis=0), self.features.max(axis=0)
+        span = np.where(high > low, high - low, 1.0)
+        self._scaled = (self.features - low) / span
+        self._progress = Progress(graph)
+
+    def rows(self, counts: np.ndarray) -> Tensor:
+        rows = np.concatenate([self._scaled, self._progress.rows(counts)], axis=1)
+        return torch.from_numpy(rows.astype(np.float32))
+
+    def row(self, step: int, counts: np.ndarray) -> Tensor:
+        progress = self._progress.row(step, counts)
+        row = np.concatenate([self._scaled[step], progress])
+        return torch.from_numpy(row.astype(np.float32))
+
+
+def rules(context: EmbeddingContext) -> RulesEmbedding:
+    """Builds the embedding `rules`; it has nothing to learn and nothing to choose."""
+    return RulesEmbedding(context.graph)
+
+
+def layer_features(graph: ModelGraph) -> np.ndarray:
+    """`LAYER_COLUMNS` in their units, float64 [num_decisions, 8]."""
+    widths = Widths(graph)
+    return np.array(
+        [[t, *_layer(widths, group)] for t, group in enumerate(graph.groups)],
+        dtype=float,
+    )
+
+
+def _layer(widths: Widths, group: ChannelGroup) -> tuple[float, ...]:
+    graph = widths.graph
+    layers = layers_of(widths, group)
+    if not layers:  # channels that no layer with a weight makes
+        height, width = spatial_size(graph.tensors[group.tensors[0]].shape)
+        return (group.size, group.size, height, width, 1, 1, 0)
+    first = layers[0]
+    macs = widths.macs_by_operation(np.array([g.size for g in graph.groups]))
+    weight = graph.parameters[weight_of(first)].shape
+    moves = window(graph, first)
+    height, width = spatial_size(graph.tensors[next(first.refs())].shape)
+    return (
+        weight[0],
+        weight[1] * moves.groups,
+        height,
+        width,
+        math.sqrt(math.prod(moves.stride)),
+        math.sqrt(math.prod(moves.kernel)),
+        sum(macs[layer.name] for layer in layers),
+    )

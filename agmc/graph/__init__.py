@@ -1,0 +1,1 @@
+"""nn.Module -> ModelGraph: tracing, channel groups, and running a graph again."""

@@ -1,0 +1,143 @@
+"""ModelGraph: a traced network as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import networkx
+import numpy as np
+from torch import Tensor
+
+from agmc.graph.program import Operation, Program
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An activation: its shape in elements (batch first, as in the example input)."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """A parameter or buffer: shape, dtype and what its values are like.
+
+    Attributes:
+        shape: in elements.
+        dtype: `float32`, `int64`, ...
+        trainable: False for buffers.
+        mean, std: of the values; 0 for integers.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    trainable: bool
+    mean: float
+    std: float
+
+    @property
+    def numel(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterSlice:
+    """Where the channels of a group lie along one dimension of one parameter.
+
+    Attributes:
+        parameter: qualified name.
+        dim: dimension of the parameter.
+        index: int64 array [size of the group, repeats]: row i holds the positions
+            along `dim` that go when channel i of the group goes (more than one after
+            a flatten or in a grouped convolution).
+    """
+
+    parameter: str
+    dim: int
+    index: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGroup:
+    """Channels that must go together; the unit of a decision.
+
+    All channels of a group lie in the same slices, so that every width of the network
+    is a linear function of how many channels each group keeps.
+
+    Attributes:
+        name: the layer that makes the channels first (unique).
+        size: number of channels.
+        slices: everything that is cut when a channel goes.
+        tensors: names of the activations that carry the channels, in execution order.
+        producers: names of the layers that make the channels.
+    """
+
+    name: str
+    size: int
+    slices: tuple[ParameterSlice, ...]
+    tensors: tuple[str, ...]
+    producers: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelGraph:
+    """A traced network: operations, shapes, parameters and channel groups.
+
+    Attributes:
+        program: the operations in execution order; runs again as `GraphNetwork`.
+        tensors: activation name -> shape. Holds inputs and operation outputs.
+        parameters: qualified name -> shape and statistics; parameters and buffers.
+        groups: the prunable channel groups, in execution order.
+        atoms: activation name -> int array that broadcasts to the activation's shape;
+            its entries say which channel (an id of the whole network) an element
+            belongs to, -1 where it belongs to none that can go.
+        group_atoms: int arrays, one per group: the ids of its channels.
+        unprunable: one line for every reason why channels were left alone.
+        constants: name -> tensor that the forward code holds outside the state dict.
+    """
+
+    program: Program
+    tensors: Mapping[str, TensorSpec]
+    parameters: Mapping[str, ParameterSpec]
+    groups: tuple[ChannelGroup, ...]
+    atoms: Mapping[str, np.ndarray]
+    group_atoms: tuple[np.ndarray, ...]
+    unprunable: tuple[str, ...]
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def operations(self) -> Mapping[str, Operation]:
+        """Name -> operation, in execution order."""
+        return {operation.name: operation for operation in self.program.operations}
+
+    def inputs_of(self, operation: Operation) -> tuple[str, ...]:
+        """Names of the activations that the operation reads."""
+        return tuple(name for name in operation.refs() if name in self.tensors)
+
+    def parameters_of(self, operation: Operation) -> tuple[str, ...]:
+        """Qualified names of the parameters and buffers that the operation reads."""
+        return tuple(name for name in operation.refs() if name in self.parameters)
+
+    @cached_property
+    def layers(self) -> tuple[Operation, ...]:
+        """The operations that own parameters, in execution order."""
+        return tuple(op for op in self.program.operations if self.parameters_of(op))
+
+    def to_networkx(self) -> networkx.MultiDiGraph:
+        """Nodes are activations (attribute `spec`), edges operations (`operation`).
+
+        Inputs come first; node and edge order is execution order.
+        """
+        result = networkx.MultiDiGraph()
+        for name in self.tensors:
+            result.add_node(name, spec=self.tensors[name])
+        for operation in self.program.operations:
+            if operation.name in self.tensors:
+                for source in self.inputs_of(operation):
+                    result.add_edge(
+                        source, operation.name, key=operation.name, operation=operation
+                    )
+        return result

@@ -1,0 +1,229 @@
+"""GraphNetwork: runs a Program as an nn.Module, without the model's source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agmc.graph.program import Operation, Program, Ref, map_refs, operator_of, refs_in
+
+
+class BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over dimension 1 of inputs of any number of dimensions."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+
+class GraphNetwork(nn.Module):
+    """A network rebuilt from its operations.
+
+    Convolutions, linear layers and batch norms are ordinary modules at their original
+    qualified names, so the state dict has the original names; the other operations are
+    called one after the other. `train()` and `eval()` switch batch norm and dropout.
+
+    Args:
+        program: the operations.
+        state: qualified name -> tensor, for all parameters and buffers of the program;
+            others are taken where a layer has a place for them.
+
+    Raises:
+        ValueError: a tensor is missing, or does not fit the layer that reads it.
+    """
+
+    def __init__(self, program: Program, state: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.program = program
+        if missing := [
+            name for name in program.parameters + program.buffers if name not in state
+        ]:
+            raise ValueError(f"tensors {missing[:3]} of the network are missing")
+        layers = {op.name: _layer(op, state) for op in program.operations}
+        for operation in program.operations:
+            layer = layers[operation.name]
+            if layer is not None and not _attach(self, _layer_path(operation), layer):
+                layers[operation.name] = None
+        for name in program.parameters:
+            _place(self, name, nn.Parameter(state[name]))
+        for name in program.buffers:
+            _place(self, name, state[name])
+        for name, buffer in list(self.named_buffers()):
+            if buffer.is_meta:  # num_batches_tracked: no operation reads it
+                _place(self, name, state.get(name, torch.zeros((), dtype=buffer.dtype)))
+        used_by_layers = {
+            op.name: _layer_path(op) for op in program.operations if layers[op.name]
+        }
+        last_use = {
+            name: i for i, op in enumerate(program.operations) for name in op.refs()
+        }
+        kept = {*refs_in(program.outputs), *program.parameters, *program.buffers}
+        self._steps = [
+            _Step(
+                operation,
+                used_by_layers.get(operation.name),
+                tuple(
+                    name
+                    for name in dict.fromkeys(operation.refs())
+                    if last_use[name] == i and name not in kept
+                ),
+            )
+            for i, operation in enumerate(program.operations)
+        ]
+        self._stored = tuple(
+            name
+            for name in program.parameters + program.buffers
+            if any(
+                name in step.operation.refs() for step in self._steps if not step.layer
+            )
+        )
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Inputs and outputs are those of the traced network."""
+        if len(inputs) != len(self.program.inputs):
+            raise ValueError(
+                f"the network takes {len(self.program.inputs)} inputs, "
+                f"got {len(inputs)}"
+            )
+        values: dict[str, Any] = dict(zip(self.program.inputs, inputs, strict=True))
+        for name in self._stored:
+            values[name] = _find(self, name)
+        for step in self._steps:
+            values[step.operation.name] = step.run(self, values)
+            for name in step.frees:
+                del values[name]
+        return map_refs(self.program.outputs, values.__getitem__)
+
+
+class _Step:
+    """One operation, made ready to run."""
+
+    def __init__(
+        self, operation: Operation, layer: str | None, frees: tuple[str, ...]
+    ) -> None:
+        self.operation = operation
+        self.layer = layer
+        self.frees = frees
+        self.function: Callable[..., Any] = operator_of(operation.op)
+        self.input = next(operation.refs(), "")
+        self.is_dropout = operation.kind == "dropout" and operation.args[2] is False
+        # A flat argument list is the common case and needs no walk over the tree.
+        self.flat = not operation.kwargs and not any(
+            isinstance(arg, (list, tuple, dict)) and any(refs_in(arg))
+            for arg in operation.args
+        )
+
+    def run(self, network: GraphNetwork, values: dict[str, Any]) -> Any:
+        if self.layer is not None:
+            return network.get_submodule(self.layer)(values[self.input])
+        args = self.operation.args
+        if self.is_dropout:
+            return self.function(values[self.input], args[1], network.training)
+        if self.flat:
+            return self.function(
+                *[values[a.name] if isinstance(a, Ref) else a for a in args]
+            )
+        return self.function(
+            *map_refs(args, values.__getitem__),
+            **map_refs(dict(self.operation.kwargs), values.__getitem__),
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Step:
+        return self  # frozen in effect, and operators cannot be copied
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Step, (self.operation, self.layer, self.frees)
+
+
+def _layer_path(operation: Operation) -> str:
+    """Where the layer's parameters live: `conv1` of `conv1.weight`."""
+    names = list(operation.refs())
+    return names[1].rpartition(".")[0] if len(names) > 1 else ""
+
+
+def _layer(operation: Operation, state: Mapping[str, Tensor]) -> nn.Module | None:
+    """An empty module that does the same, or None where there is none."""
+    path = _layer_path(operation)
+    named = [arg.name if isinstance(arg, Ref) else arg for arg in operation.args]
+    if not path or operation.kwargs or named[1] != f"{path}.weight":
+        return None
+    if named[1] not in state:
+        return None
+    weight = state[named[1]]
+    with torch.device("meta"):
+        if operation.op == "aten.conv2d.default" and weight.ndim == 4:
+            bias, stride, padding, dilation, groups = (
+                *named[2:],
+                *(None, 1, 0, 1, 1)[len(named) - 2 :],
+            )
+            if bias not in (None, f"{path}.bias"):
+                return None
+            return nn.Conv2d(
+                weight.shape[1] * groups,
+                weight.shape[0],
+                tuple(weight.shape[2:]),
+                _pair(stride),
+                _pair(padding),
+                _pair(dilation),
+                groups,
+                bias=bias is not None,
+            )
+        if operation.op == "aten.linear.default" and weight.ndim == 2:
+            bias = named[2] if len(named) > 2 else None
+            if bias not in (None, f"{path}.bias"):
+                return None
+            return nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+        if operation.op == "aten.batch_norm.default":
+            expected = [f"{path}.{n}" for n in ("bias", "running_mean", "running_var")]
+            if named[2:5] != expected or named[5] is not False:
+                return None
+            return BatchNorm(weight.shape[0], eps=named[7], momentum=named[6])
+    return None
+
+
+def _pair(value: int | list[int]) -> tuple[int, int]:
+    numbers = [value, value] if isinstance(value, int) else list(value)
+    return (numbers[0], numbers[-1])
+
+
+def _attach(network: nn.Module, path: str, layer: nn.Module) -> bool:
+    """Puts the layer at its path; False where something else is there already."""
+    parent = _container(network, path.rpartition(".")[0])
+    name = path.rpartition(".")[2]
+    present = getattr(parent, name, None)
+    if present is None:
+        if name in parent.__dict__ or hasattr(type(parent), name):
+            return False
+        parent.add_module(name, layer)
+        return True
+    return repr(present) == repr(layer)
+
+
+def _container(network: nn.Module, path: str) -> nn.Module:
+    for name in filter(None, path.split(".")):
+        if name not in network._modules:
+            network.add_module(name, nn.Module())
+        network = network._modules[name]  # type: ignore[assignment]
+    return network
+
+
+def _place(network: nn.Module, name: str, value: Tensor) -> None:
+    parent = _container(network, name.rpartition(".")[0])
+    key = name.rpartition(".")[2]
+    expected = parent._parameters.get(key, parent._buffers.get(key))
+    if expected is not None and expected.shape != value.shape:
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}, its layer takes "
+            f"{tuple(expected.shape)}"
+        )
+    if isinstance(value, nn.Parameter):
+        parent.register_parameter(key, value)
+    else:
+        parent.register_buffer(key, value)
+
+
+def _find(network: nn.Module, name: str) -> Tensor:
+    path, _, key = name.rpartition(".")
+    return getattr(network.get_submodule(path), key)

@@ -1,0 +1,241 @@
+"""Program: the operations of a network in execution order, as plain data."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+#: What the tree of arguments may hold besides lists, tuples, dicts and `Ref`.
+Constant = None | bool | int | float | str | torch.dtype | torch.memory_format
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A value named in an argument: an input, an operation's output, a parameter."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of one ATen operator.
+
+    Attributes:
+        name: unique; also the name of the value that the operation makes.
+        op: full name of the operator, `aten.conv2d.default` or `_operator.getitem`.
+        args: positional arguments; `Ref` for values, constants otherwise.
+        kwargs: keyword arguments, likewise.
+        layer: qualified name of the module whose forward made the call; "" at the
+            root.
+    """
+
+    name: str
+    op: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    layer: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Operator without namespace and overload: `conv2d`, `relu`, `getitem`."""
+        return self.op.split(".")[1]
+
+    def refs(self) -> Iterator[str]:
+        """Names of all values read, in argument order, repeats included."""
+        yield from refs_in(self.args)
+        yield from refs_in(dict(self.kwargs))
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network as data: enough to run it again, given its parameters.
+
+    Attributes:
+        inputs: names of the inputs, in call order.
+        operations: in execution order.
+        outputs: tree (tuple, list or dict) of `Ref` that the network returns.
+        parameters: qualified names of all parameters that operations read.
+        buffers: qualified names of all buffers that operations read.
+    """
+
+    inputs: tuple[str, ...]
+    operations: tuple[Operation, ...]
+    outputs: Any
+    parameters: tuple[str, ...]
+    buffers: tuple[str, ...]
+
+
+def refs_in(tree: Any) -> Iterator[str]:
+    """Names referred to in a tree of arguments, in order."""
+    if isinstance(tree, Ref):
+        yield tree.name
+    elif isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from refs_in(item)
+    elif isinstance(tree, dict):
+        for item in tree.values():
+            yield from refs_in(item)
+
+
+def map_refs(tree: Any, function: Callable[[str], Any]) -> Any:
+    """The same tree with `function(name)` in the place of every `Ref`."""
+    if isinstance(tree, Ref):
+        return function(tree.name)
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(map_refs(item, function) for item in tree)
+    if isinstance(tree, dict):
+        return {key: map_refs(item, function) for key, item in tree.items()}
+    return tree
+
+
+def program_to_json(program: Program) -> dict[str, Any]:
+    """The program as values that `json.dumps` takes; `program_from_json` reverses."""
+    return {
+        "inputs": list(program.inputs),
+        "operations": [
+            [
+                operation.name,
+                operation.op,
+                _encode(operation.args),
+                _encode(dict(operation.kwargs)),
+                operation.layer,
+            ]
+            for operation in program.operations
+        ],
+        "outputs": _encode(program.outputs),
+        "parameters": list(program.parameters),
+        "buffers": list(program.buffers),
+    }
+
+
+def program_from_json(record: Any) -> Program:
+    """Reads what `program_to_json` made; nothing in the record is trusted.
+
+    Raises:
+        ValueError: the record has another form, names an operator that may not run,
+            or reads a value before it is made.
+    """
+    try:
+        operations = tuple(
+            Operation(
+                str(name), str(op), tuple(_decode(args)), dict(_decode(kw)), str(layer)
+            )
+            for name, op, args, kw, layer in record["operations"]
+        )
+        program = Program(
+            inputs=tuple(map(str, record["inputs"])),
+            operations=operations,
+            outputs=_decode(record["outputs"]),
+            parameters=tuple(map(str, record["parameters"])),
+            buffers=tuple(map(str, record["buffers"])),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the network's description is damaged: {error}") from error
+    known = {*program.inputs, *program.parameters, *program.buffers}
+    for operation in program.operations:
+        operator_of(operation.op)
+        for name in operation.refs():
+            if name not in known:
+                raise ValueError(
+                    f"the network's description is damaged: {operation.name!r} reads "
+                    f"{name!r} before it is made"
+                )
+        if operation.name in known:
+            raise ValueError(
+                f"the network's description is damaged: {operation.name!r} twice"
+            )
+        known.add(operation.name)
+    if missing := set(refs_in(program.outputs)) - known:
+        raise ValueError(
+            f"the network's description is damaged: no output {sorted(missing)}"
+        )
+    return program
+
+
+#: Arithmetic on shapes, and picking one of several results.
+_PYTHON_OPERATORS: dict[str, Callable[..., Any]] = {
+    "_operator.getitem": operator.getitem,
+    "_operator.add": operator.add,
+    "_operator.sub": operator.sub,
+    "_operator.mul": operator.mul,
+    "_operator.floordiv": operator.floordiv,
+    "_operator.truediv": operator.truediv,
+    "_operator.mod": operator.mod,
+    "_operator.neg": operator.neg,
+}
+
+#: Operators whose text arguments only choose a mode.
+_TEXT_ARGUMENTS_ALLOWED = frozenset(
+    {"pad", "gelu", "einsum", "div", "conv1d", "conv2d", "conv3d", "rms_norm"}
+)
+
+
+def operator_of(op: str) -> Callable[..., Any]:
+    """The function behind an operator's full name.
+
+    Only pure ATen operators on tensors and numbers run: nothing that reads files or
+    writes into its arguments, so that a program from an unknown source is harmless.
+
+    Raises:
+        ValueError: the operator does not exist or may not run.
+    """
+    if op in _PYTHON_OPERATORS:
+        return _PYTHON_OPERATORS[op]
+    namespace, _, rest = op.partition(".")
+    packet_name, _, overload = rest.partition(".")
+    packet = getattr(torch.ops.aten, packet_name, None) if namespace == "aten" else None
+    function = getattr(packet, overload, None) if packet is not None else None
+    if not isinstance(function, torch._ops.OpOverload):
+        raise ValueError(f"operator {op!r} is unknown to this version of torch")
+    schema = function._schema
+    text = any("str" in str(argument.type) for argument in schema.arguments)
+    if schema.is_mutable or (text and packet_name not in _TEXT_ARGUMENTS_ALLOWED):
+        raise ValueError(f"operator {op!r} may not run in a loaded network")
+    return function
+
+
+def _encode(tree: Any) -> Any:
+    if isinstance(tree, Ref):
+        return {"ref": tree.name}
+    if isinstance(tree, torch.dtype):
+        return {"dtype": str(tree).removeprefix("torch.")}
+    if isinstance(tree, torch.memory_format):
+        return {"memory_format": str(tree).removeprefix("torch.")}
+    if isinstance(tree, tuple):
+        return {"tuple": [_encode(item) for item in tree]}
+    if isinstance(tree, list):
+        return [_encode(item) for item in tree]
+    if isinstance(tree, dict):
+        return {"dict": {str(key): _encode(item) for key, item in tree.items()}}
+    if isinstance(tree, float) and not math.isfinite(tree):
+        return {"float": str(tree)}
+    if tree is None or isinstance(tree, (bool, int, float, str)):
+        return tree
+    raise TypeError(f"an argument of type {type(tree).__name__} cannot be stored")
+
+
+def _decode(record: Any) -> Any:
+    if isinstance(record, list):
+        return [_decode(item) for item in record]
+    if not isinstance(record, dict):
+        return record
+    ((kind, content),) = record.items()
+    if kind == "ref":
+        return Ref(str(content))
+    if kind in ("dtype", "memory_format"):
+        value = getattr(torch, str(content), None)
+        if not isinstance(value, getattr(torch, kind)):
+            raise ValueError(f"no {kind} {content!r}")
+        return value
+    if kind == "tuple":
+        return tuple(_decode(item) for item in content)
+    if kind == "dict":
+        return {key: _decode(item) for key, item in content.items()}
+    if kind == "float":
+        return float(content)
+    raise ValueError(f"unknown kind of argument {kind!r}")

@@ -1,0 +1,7 @@
+"""Networks that torchvision lacks, and every network by its name."""
+
+from agmc.models.cifar_resnet import CifarResNet
+from agmc.models.registry import build, names
+from agmc.models.weights import load_model, load_weights
+
+__all__ = ["CifarResNet", "build", "load_model", "load_weights", "names"]

@@ -1,0 +1,108 @@
+"""Every network by its name: agmc's own, torchvision's classifiers, anyone's."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from agmc import torchvision_ops  # noqa: F401  (must run before torchvision)
+from agmc.models import cifar_resnet
+
+_OWN: dict[str, Callable[..., nn.Module]] = {
+    "resnet20": cifar_resnet.resnet20,
+    "resnet32": cifar_resnet.resnet32,
+    "resnet44": cifar_resnet.resnet44,
+    "resnet56": cifar_resnet.resnet56,
+    "resnet110": cifar_resnet.resnet110,
+}
+# Their auxiliary heads serve training from scratch only, and make the output a tuple.
+_TORCHVISION_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+
+
+def names() -> list[str]:
+    """The names of agmc's own networks."""
+    return list(_OWN)
+
+
+def build(
+    name: str, *, num_classes: int, in_channels: int = 3, **arguments: Any
+) -> nn.Module:
+    """A freshly initialised classifier.
+
+    Args:
+        name: one of `names()`; a torchvision classifier as `torchvision.NAME` or plain
+            `NAME`; or any callable as `package.module:callable`, which is called with
+            `num_classes`.
+        num_classes: >= 1.
+        in_channels: of the images; torchvision's networks take 3. A callable gets it
+            only when it is not 3.
+        **arguments: handed on to the constructor.
+
+    Returns:
+        a module from images [N, in_channels, H, W] to logits [N, num_classes].
+
+    Raises:
+        ValueError: there is no such network, or it cannot be built like that.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes (={num_classes}) must be >= 1")
+    if name in _OWN:
+        return _OWN[name](num_classes=num_classes, in_channels=in_channels, **arguments)
+    if ":" in name:
+        if in_channels != 3:
+            arguments["in_channels"] = in_channels
+        return _call(name, num_classes=num_classes, **arguments)
+    return _torchvision(name, num_classes, in_channels, arguments)
+
+
+def _torchvision(
+    name: str, num_classes: int, in_channels: int, arguments: dict[str, Any]
+) -> nn.Module:
+    import torchvision
+
+    plain = name.removeprefix("torchvision.")
+    if plain not in torchvision.models.list_models(module=torchvision.models):
+        raise ValueError(
+            f"unknown model {name!r}; choose one of {', '.join(_OWN)}, a torchvision "
+            "classifier such as torchvision.resnet18, or your own as "
+            "package.module:callable"
+        )
+    if in_channels != 3:
+        raise ValueError(
+            f"model {name!r} takes 3 channels, the images have {in_channels}; choose "
+            f"one of {', '.join(_OWN)} or your own as package.module:callable"
+        )
+    arguments = {**_TORCHVISION_ARGUMENTS.get(plain, {}), **arguments}
+    return torchvision.models.get_model(
+        plain, weights=None, num_classes=num_classes, **arguments
+    )
+
+
+def _call(name: str, **arguments: Any) -> nn.Module:
+    module_name, _, attribute = name.partition(":")
+    try:
+        function = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            function = getattr(function, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"model {name!r} cannot be imported ({error}); expected "
+            "package.module:callable with the package on PYTHONPATH"
+        ) from error
+    try:
+        model = function(**arguments)  # type: ignore[operator]
+    except TypeError as error:
+        raise ValueError(
+            f"model {name!r} cannot be called with {', '.join(arguments)} ({error})"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"model {name!r} returned a {type(model).__name__}, not a torch.nn.Module"
+        )
+    return model

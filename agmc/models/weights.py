@@ -1,0 +1,164 @@
+"""Checkpoints from elsewhere: read, checked whole, and only then loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from agmc.models.registry import build
+
+_PICKLES = (".pt", ".pth", ".th")
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_NUM_NAMED = 3
+
+
+def load_model(
+    num_classes: int,
+    in_channels: int,
+    *,
+    name: str,
+    weights: str | os.PathLike[str] | None = None,
+) -> nn.Module:
+    """The network `name`, freshly initialised or with the weights of a checkpoint.
+
+    Args:
+        num_classes: of the data.
+        in_channels: of the images.
+        name: as for `agmc.models.build`.
+        weights: path of a checkpoint as for `load_weights`; None: fresh weights.
+
+    Raises:
+        ValueError: as `build` and `load_weights`.
+        FileNotFoundError: `weights` is not there.
+    """
+    model = build(name, num_classes=num_classes, in_channels=in_channels)
+    if weights is not None:
+        load_weights(model, weights)
+    return model
+
+
+def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Loads a checkpoint into `model`, in place; on any error the model is unchanged.
+
+    Args:
+        model: the network the checkpoint was made from.
+        path: a `.safetensors` file, or `.pt`, `.pth`, `.th` read by torch with
+            `weights_only=True`; a state dict, bare or under the key `state_dict`;
+            `module.` in front of every name is dropped.
+
+    Raises:
+        FileNotFoundError: the file is not there.
+        ValueError: it is truncated or foreign, names or shapes differ from the model's,
+            or weights are not finite.
+    """
+    path = Path(path)
+    state = _read(path)
+    own = model.state_dict()
+    if state and all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    _check_names(path, state, own)
+    _check_values(path, state, own)
+    # Counters that older files lack keep the model's values.
+    model.load_state_dict({**own, **state})
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    if path.suffix != ".safetensors" and path.suffix not in _PICKLES:
+        raise ValueError(
+            f"{path}: expected a checkpoint ending in .safetensors, "
+            f"{', '.join(_PICKLES)}"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = safetensors.torch.load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken file can break its reader in any way
+        kind = "safetensors" if path.suffix == ".safetensors" else "torch"
+        raise ValueError(
+            f"{path} is truncated or no {kind} checkpoint of plain tensors "
+            f"({_first_line(error)})"
+        ) from error
+    if isinstance(content, Mapping):
+        for wrapper in _WRAPPERS:
+            if isinstance(content.get(wrapper), Mapping):
+                content = content[wrapper]
+                break
+    if not isinstance(content, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) and not value.is_sparse
+        for name, value in content.items()
+    ):
+        raise ValueError(f"{path} holds no state dict (a mapping of names to tensors)")
+    return dict(content)
+
+
+def _check_names(
+    path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> None:
+    missing = [
+        name
+        for name in own
+        if name not in state and not name.endswith("num_batches_tracked")
+    ]
+    unexpected = [name for name in state if name not in own]
+    if missing or unexpected:
+        parts = []
+        if missing:
+            parts.append(f"misses {_some(missing)}")
+        if unexpected:
+            parts.append(f"has unexpected {_some(unexpected)}")
+        raise ValueError(
+            f"{path} {' and '.join(parts)}; is it a checkpoint of another model?"
+        )
+
+
+def _check_values(
+    path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> None:
+    different = [
+        name
+        for name, value in own.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    if different:
+        name = different[0]
+        theirs, ours = tuple(state[name].shape), tuple(own[name].shape)
+        last = list(own)[-1].rpartition(".")[0]
+        if (
+            all(other.rpartition(".")[0] == last for other in different)
+            and theirs[1:] == ours[1:]
+            and len(theirs) == len(ours)
+        ):
+            raise ValueError(
+                f"{path} is for {theirs[0]} classes, the model has {ours[0]} ({name})"
+            )
+        raise ValueError(
+            f"{path}: {name} has shape {theirs}, the model's has {ours}"
+            + (f", and {len(different) - 1} more differ" if different[1:] else "")
+        )
+    broken = [
+        name
+        for name, value in state.items()
+        if value.is_floating_point() and not bool(torch.isfinite(value).all())
+    ]
+    if broken:
+        raise ValueError(f"{path} has NaN or infinite values in {_some(broken)}")
+
+
+def _some(names: Collection[str]) -> str:
+    listed = ", ".join(list(names)[:_NUM_NAMED])
+    return listed + (
+        f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]

@@ -1,0 +1,1 @@
+"""Tables, progress and the page: what people read of a run."""

@@ -1,0 +1,106 @@
+"""before_after: what a run did to a network, as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agmc.report.quantity import (
+    MISSING,
+    bytes_text,
+    count_text,
+    milliseconds_text,
+    points_text,
+    share_text,
+)
+from agmc.report.run_record import number, section
+from agmc.report.table import Table
+
+#: Stages of a network in `result.json` and their column heads.
+STAGES = {
+    "baseline": "before",
+    "pre_finetune": "pruned",
+    "compressed": "after",
+}
+
+#: Metrics of `result.json`: name, and how a value of it is written.
+METRICS: dict[str, tuple[str, Callable[[float | None], str]]] = {
+    "macs": ("MACs", count_text),
+    "params": ("parameters", count_text),
+    "bytes": ("bytes on disk", bytes_text),
+    "latency_ms": ("median latency", milliseconds_text),
+}
+
+
+def before_after(result: Mapping[str, Any]) -> Table:
+    """One row a measure; columns before, pruned, after (fine-tuning), and the change.
+
+    The change of an accuracy is in percentage points, that of a metric the share of
+    it that is kept. A row nobody measured is left out.
+
+    Args:
+        result: the content of `result.json`; further keys are ignored.
+
+    Raises:
+        ValueError: a value that should be a number is not.
+    """
+    stages = [section(result, stage) for stage in STAGES]
+    rows = [_accuracy_row(stages, split) for split in ("test", "search")]
+    rows.append(_recalibration_row(stages[1]))
+    rows += [_metric_row(stages, metric) for metric in METRICS]
+    return Table(
+        title=_title(result),
+        columns=("measure", *STAGES.values(), "change"),
+        rows=tuple(row for row in rows if any(cell != MISSING for cell in row[1:])),
+    )
+
+
+def budget_text(result: Mapping[str, Any]) -> str:
+    """One line: the budget, what came of it, and whether it holds; "" without one."""
+    budget = section(result, "budget")
+    if not budget:
+        return ""
+    metric = str(budget.get("metric", ""))
+    name, text = METRICS.get(metric, (metric, count_text))
+    limit, value = number(budget, "limit"), number(budget, "value")
+    verdict = "holds" if budget.get("holds") is True else "DOES NOT HOLD"
+    return f"budget {verdict}: {name} {text(value)} of at most {text(limit)}"
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    settings = section(result, "settings")
+    what = [str(settings[key]) for key in ("model", "data") if settings.get(key)]
+    return " on ".join(what)
+
+
+def _accuracy_row(stages: list[Mapping[str, Any]], split: str) -> tuple[str, ...]:
+    before, pruned, after = (number(stage, "accuracy", split) for stage in stages)
+    change = None if before is None or after is None else after - before
+    cells = (share_text(value, decimals=2) for value in (before, pruned, after))
+    return (f"{split} accuracy", *cells, points_text(change))
+
+
+def _recalibration_row(pruned: Mapping[str, Any]) -> tuple[str, ...]:
+    recorded = pruned.get("accuracy_without_recalibration")
+    # One number of the search split, or one for each split like every accuracy.
+    keys: tuple[str, ...] = ()
+    split = "search"
+    if isinstance(recorded, Mapping):
+        split = "test" if recorded.get("test") is not None else "search"
+        keys = (split,)
+    value = number(pruned, "accuracy_without_recalibration", *keys)
+    return (
+        f"{split}, BN not recalibrated",
+        MISSING,
+        share_text(value, decimals=2),
+        MISSING,
+        MISSING,
+    )
+
+
+def _metric_row(stages: list[Mapping[str, Any]], metric: str) -> tuple[str, ...]:
+    name, text = METRICS[metric]
+    before, pruned, after = (number(stage, metric) for stage in stages)
+    kept = after / before if before and after is not None else None
+    change = MISSING if kept is None else f"{share_text(kept)} kept"
+    return (name, text(before), text(pruned), text(after), change)

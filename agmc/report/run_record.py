@@ -1,0 +1,183 @@
+"""RunRecord: the files that a run left behind, read and checked."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EpisodeRow:
+    """One line of `episodes.jsonl`.
+
+    Attributes:
+        index: number of the episode, as written.
+        reward: of the whole episode; None where it is no finite number.
+        accuracy: on the search split, share in [0, 1], or None.
+        cost: metric -> number, of the pruned network.
+        digest: of the plan; "" where missing.
+    """
+
+    index: int
+    reward: float | None
+    accuracy: float | None
+    cost: Mapping[str, float]
+    digest: str
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run directory as plain data.
+
+    Attributes:
+        directory: of the run.
+        result: the content of `result.json`.
+        keep_ratio: channel group -> share kept, from `plan.json`, in file order.
+        episodes: in order of their number, each number once.
+    """
+
+    directory: Path
+    result: Mapping[str, Any]
+    keep_ratio: Mapping[str, float]
+    episodes: tuple[EpisodeRow, ...]
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> RunRecord:
+        """Reads `result.json`, `plan.json` and `episodes.jsonl` of a run directory.
+
+        Raises:
+            ValueError: one of the files is missing or is not what a run writes.
+        """
+        directory = Path(directory)
+        return cls(
+            directory=directory,
+            result=load_result(directory),
+            keep_ratio=_keep_ratio(directory / "plan.json"),
+            episodes=_episodes(directory / "episodes.jsonl"),
+        )
+
+
+def load_result(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of a run directory's `result.json`.
+
+    Raises:
+        ValueError: the file is missing, or is no JSON object with the objects
+            `baseline` and `compressed`.
+    """
+    path = Path(directory) / "result.json"
+    result = _json(path, _text(path))
+    for key in ("baseline", "compressed"):
+        if not isinstance(result, dict) or not isinstance(result.get(key), dict):
+            raise ValueError(f"{path} is no result of a run: it has no object {key!r}")
+    return result
+
+
+def number(record: Mapping[str, Any], *keys: str) -> float | None:
+    """The number at a path of keys; None where it is missing, null or not finite.
+
+    Raises:
+        ValueError: something else than a number or an object stands on the path.
+    """
+    value: Any = record
+    for depth, key in enumerate(keys):
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            at = ".".join(keys[:depth])
+            raise ValueError(f"result: {at} (={value!r}) must be an object")
+        value = value.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"result: {'.'.join(keys)} (={value!r}) must be a number")
+    return value if math.isfinite(value) else None
+
+
+def section(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object under a key; an empty one where it is missing or null.
+
+    Raises:
+        ValueError: something else stands there.
+    """
+    value = record.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"result: {key} (={value!r}) must be an object")
+    return value
+
+
+def _keep_ratio(path: Path) -> dict[str, float]:
+    plan = _json(path, _text(path))
+    ratios = plan.get("keep_ratio") if isinstance(plan, dict) else None
+    if not isinstance(ratios, dict):
+        raise ValueError(f'{path} is no plan: expected {{"keep_ratio": {{...}}}}')
+    for name, ratio in ratios.items():
+        plain = isinstance(ratio, (int, float)) and not isinstance(ratio, bool)
+        if not plain or not 0 < ratio <= 1:
+            raise ValueError(
+                f"{path}: keep_ratio of {name!r} (={ratio!r}) not in (0,1]"
+            )
+    return ratios
+
+
+def _episodes(path: Path) -> tuple[EpisodeRow, ...]:
+    lines = _text(path).split("\n")
+    # A run that was killed while writing leaves a last line without its newline.
+    complete, torn = lines[:-1], lines[-1]
+    rows: dict[int, EpisodeRow] = {}
+    run = None
+    for position, line in enumerate(complete, start=1):
+        if not line.strip():
+            continue
+        record = _json(path, line, f" line {position}")
+        if not isinstance(record, dict) or not isinstance(record.get("episode"), int):
+            raise ValueError(f"{path} line {position} is no episode")
+        if record.get("run") != run:  # a later run in the same directory began anew
+            run, rows = record.get("run"), {}
+        rows[record["episode"]] = _episode(record, f"{path} line {position}")
+    if torn.strip():
+        try:
+            record = json.loads(torn)
+            rows[record["episode"]] = _episode(record, f"{path} last line")
+        except (ValueError, KeyError, TypeError):
+            pass
+    return tuple(rows[index] for index in sorted(rows))
+
+
+def _episode(record: Mapping[str, Any], where: str) -> EpisodeRow:
+    try:
+        cost = section(record, "cost")
+        numbers = {name: number(cost, name) for name in cost}
+        return EpisodeRow(
+            index=record["episode"],
+            reward=number(record, "reward"),
+            accuracy=number(record, "accuracy"),
+            cost={k: v for k, v in numbers.items() if v is not None},
+            digest=str(section(record, "plan").get("digest", "")),
+        )
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{path} does not exist; give the directory of a finished run"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _json(path: Path, text: str, where: str = "") -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}{where} is no JSON: {error}") from error

@@ -1,0 +1,1 @@
+"""The search: budget, reward, environment, evaluator and the loop that joins them."""

@@ -1,0 +1,124 @@
+"""CompressionEnv: one network under one budget as a Gymnasium environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+
+from agmc.embedding.embedding import Embedding
+from agmc.search.budget import BoundBudget
+from agmc.search.evaluator import Evaluator
+from agmc.search.reward import Reward
+
+
+class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+    """Walks through the decisions of a network, one per step, and prunes at the end.
+
+    ## Action
+    `Box(0, 1, (1,), float32)`: the share of channels to keep of the group at hand. It
+    is rounded and clamped to what keeps the budget in reach from both sides (see
+    `BoundBudget`); `info` tells what was done.
+
+    ## Observation
+    `Box(-1, 1, (embedding.dim,), float32)`: the embedding's row of the decision at
+    hand, under the decisions taken so far. The columns with their units are listed in
+    `embedding.columns`. After the last decision there is nothing to see: zeros.
+
+    ## Reward
+    0 before the last decision; then `reward(accuracy, cost)` of the finished plan,
+    measured without fine-tuning on the search split.
+
+    ## Start
+    Nothing pruned, at the first decision. Nothing is random: the seed of `reset`
+    changes nothing.
+
+    ## End
+    `terminated` after the last decision; never `truncated`.
+
+    ## Info
+    | key | when | meaning |
+    |---|---|---|
+    | `requested` | step | the action handed in, in [0, 1] |
+    | `executed` | step | the keep ratio taken, `count / size`, in (0, 1] |
+    | `count` | step | channels kept of the group |
+    | `evaluation` | last step | the `Evaluation` of the plan |
+
+    Args:
+        budget: of the network; its `space` holds the decisions.
+        embedding: of the same network.
+        evaluate: Plan -> Evaluation.
+        reward: (accuracy, cost) -> float.
+
+    Raises:
+        ResetNeeded: `step` before `reset` or after the end.
+        ValueError: an action that is not one number in [0, 1].
+    """
+
+    metadata = {"render_modes": []}
+
+    def __init__(
+        self,
+        budget: BoundBudget,
+        embedding: Embedding,
+        evaluate: Evaluator,
+        reward: Reward,
+    ) -> None:
+        self.budget = budget
+        self.embedding = embedding
+        self.evaluate = evaluate
+        self.reward = reward
+        self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
+        self.observation_space = spaces.Box(-1.0, 1.0, (embedding.dim,), np.float32)
+        self._sizes = np.array([decision.size for decision in budget.space])
+        self._counts = self._sizes.copy()
+        self._step = len(self._sizes)
+
+    @property
+    def num_decisions(self) -> int:
+        """Steps in an episode."""
+        return len(self._sizes)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts an episode at the first decision, with everything kept."""
+        super().reset(seed=seed)
+        self._counts = self._sizes.copy()
+        self._step = 0
+        return self._observation(), {}
+
+    def step(
+        self, action: np.ndarray
+    ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Takes the decision at hand; see the data sheet of the class."""
+        step = self._step
+        if step == self.num_decisions:
+            raise ResetNeeded("the episode is over or not begun; call reset() first")
+        numbers = np.asarray(action, dtype=np.float64)
+        if numbers.size != 1:
+            raise ValueError(
+                f"action (shape {numbers.shape}) must be one keep ratio, shape (1,)"
+            )
+        requested = float(numbers.item())
+        count = self.budget.clamp(requested, self._counts, step)
+        self._counts[step] = count
+        self._step += 1
+        info: dict[str, Any] = {
+            "requested": requested,
+            "executed": count / int(self._sizes[step]),
+            "count": count,
+        }
+        if self._step < self.num_decisions:
+            return self._observation(), 0.0, False, False, info
+        evaluation = self.evaluate(self.budget.space.plan(self._counts))
+        info["evaluation"] = evaluation
+        reward = float(self.reward(evaluation.accuracy, evaluation.cost))
+        return np.zeros(self.embedding.dim, np.float32), reward, True, False, info
+
+    def _observation(self) -> np.ndarray:
+        row = self.embedding.row(self._step, self._counts)
+        return row.detach().cpu().numpy().astype(np.float32, copy=True)

@@ -1,0 +1,121 @@
+"""Evaluator: Plan -> how accurate the network is that it leaves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from agmc.compression.prune import Pruner
+from agmc.cost.model import Cost, CostModel
+from agmc.data import Splits
+from agmc.plan import Plan, kept_channels
+from agmc.training import Execution, accuracy, batches_of, recalibrate_batch_norm
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a plan leaves of a network, before any fine-tuning.
+
+    Attributes:
+        plan: that was evaluated.
+        accuracy: on the search split, a share in [0, 1].
+        cost: of the pruned network.
+        seconds: that it took; near 0 where the plan was known.
+        cached: whether the plan was known.
+    """
+
+    plan: Plan
+    accuracy: float
+    cost: Cost
+    seconds: float = field(default=0.0, compare=False)
+    cached: bool = field(default=False, compare=False)
+
+
+class Evaluator:
+    """Prunes physically, recalibrates batch norm and measures; never the test split.
+
+    The images are normalised once and stay in memory, on the device. A plan that was
+    seen before is not evaluated again.
+
+    Args:
+        pruner: of the trained network.
+        cost_model: of the same network.
+        splits: the data; `train` recalibrates, `search` is measured.
+        execution: device and precision.
+        search_images: images of the search split to measure on, the same for every
+            plan and balanced over the classes; None takes all.
+        recalibration_images: training images that batch norm is recalibrated on, >= 0;
+            0 leaves the statistics of the unpruned network.
+        batch_size: images per forward pass, >= 1.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    def __init__(
+        self,
+        pruner: Pruner,
+        cost_model: CostModel,
+        splits: Splits,
+        execution: Execution,
+        *,
+        search_images: int | None = None,
+        recalibration_images: int = 500,
+        batch_size: int = 100,
+    ) -> None:
+        if search_images is not None and search_images < 1:
+            raise ValueError(
+                f"search_images (={search_images}) must be >= 1, or null for all"
+            )
+        if recalibration_images < 0:
+            raise ValueError(
+                f"recalibration_images (={recalibration_images}) must be >= 0; "
+                "0 turns recalibration off"
+            )
+        if batch_size < 1:
+            raise ValueError(f"batch_size (={batch_size}) must be >= 1")
+        self._pruner = pruner
+        self._cost_model = cost_model
+        self._execution = execution
+        self._search = batches_of(
+            splits,
+            "search",
+            execution=execution,
+            limit=search_images,
+            batch_size=batch_size,
+        )
+        self._recalibration = None
+        if recalibration_images:
+            self._recalibration = batches_of(
+                splits,
+                "train",
+                execution=execution,
+                limit=recalibration_images,
+                batch_size=batch_size,
+            )
+        self._known: dict[str, Evaluation] = {}
+
+    def remember(self, evaluations: Iterable[Evaluation]) -> None:
+        """Takes evaluations over from an earlier run of the same search."""
+        for evaluation in evaluations:
+            self._known[evaluation.plan.digest] = evaluation
+
+    def __call__(self, plan: Plan) -> Evaluation:
+        """The evaluation of a plan."""
+        started = time.perf_counter()
+        known = self._known.get(plan.digest)
+        if known is not None:
+            seconds = time.perf_counter() - started
+            return replace(known, seconds=seconds, cached=True)
+        module = self._execution.place(self._pruner.prune(plan))
+        if self._recalibration is not None:
+            recalibrate_batch_norm(
+                module, self._recalibration, execution=self._execution
+            )
+        share = accuracy(module, self._search, execution=self._execution)
+        cost = self._cost_model.cost(kept_channels(self._pruner.graph, plan))
+        seconds = time.perf_counter() - started
+        evaluation = Evaluation(plan, share, cost, seconds)
+        self._known[plan.digest] = evaluation
+        return evaluation

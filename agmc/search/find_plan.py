@@ -1,0 +1,202 @@
+"""find_plan: the search from plain Python, rooms chosen by name or handed in."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from agmc.agents import DDPG, Agent, AgentContext, Random, Uniform
+from agmc.compression.importance import Importance, l1
+from agmc.compression.prune import Pruner
+from agmc.cost.model import CostModel
+from agmc.data import Splits
+from agmc.embedding.embedding import Embedding, EmbeddingContext, no_corpus
+from agmc.graph.model_graph import ModelGraph
+from agmc.graph.trace import trace
+from agmc.plan import PlanSpace
+from agmc.search.budget import Budget, uniform_keep_ratio
+from agmc.search.env import CompressionEnv
+from agmc.search.episode_log import EpisodeLog
+from agmc.search.evaluator import Evaluator
+from agmc.search.reward import Reward, error
+from agmc.search.runner import Found, OnEpisode, search
+from agmc.training import Execution
+
+BuildAgent = Callable[[AgentContext], Agent]
+BuildEmbedding = Callable[[EmbeddingContext], Embedding]
+_Builder = TypeVar("_Builder", BuildAgent, BuildEmbedding)
+
+
+def find_plan(
+    model: nn.Module,
+    data: Splits,
+    budget: Budget | str,
+    *,
+    embedding: str | BuildEmbedding = "autoencoder",
+    agent: str | BuildAgent = "ddpg",
+    reward: Reward = error,
+    importance: Importance = l1,
+    evaluator: Callable[..., Evaluator] = Evaluator,
+    min_keep_ratio: float = 0.2,
+    channel_step: int = 1,
+    episodes: int = 200,
+    seed: int = 0,
+    corpus: Callable[[], Sequence[ModelGraph]] = no_corpus,
+    execution: Execution | None = None,
+    directory: str | os.PathLike[str] | None = None,
+    on_episode: OnEpisode | None = None,
+) -> Found:
+    """Finds the plan of the highest reward within a budget.
+
+    With a directory, `episodes.jsonl` and the fitted embedding are kept there, and a
+    call with the same arguments goes on where an earlier one was interrupted. It ends
+    in the plan that it would have ended in without the interruption.
+
+    Args:
+        model: a trained network; not touched.
+        data: `train` recalibrates batch norm, `search` drives the reward, `test` is
+            not read.
+        budget: what may be kept; as text "macs:0.5", see `Budget.parse`.
+        embedding: "autoencoder", "rules", or a function that builds an `Embedding`.
+        agent: "ddpg", "random", "uniform", or a function that builds an `Agent`.
+        reward: (accuracy, cost) -> float, see `agmc.search.reward`.
+        importance: scores the channels; those with the highest stay.
+        evaluator: `Evaluator`, or a `functools.partial` of it with other numbers of
+            images.
+        min_keep_ratio: see `PlanSpace`.
+        channel_step: see `PlanSpace`.
+        episodes: of the whole search, >= 1.
+        seed: of everything random.
+        corpus: other networks for the embedding to learn from.
+        execution: device and precision; None chooses.
+        directory: that the search can go on from; None keeps nothing.
+        on_episode: see `search`.
+
+    Raises:
+        ValueError: an argument is out of range, a name is unknown, the budget cannot
+            be met, or the directory holds another search.
+    """
+    budget = Budget.parse(budget) if isinstance(budget, str) else budget
+    build_embedding = _choose("embedding", embedding, EMBEDDINGS)
+    build_agent = _choose("agent", agent, AGENTS)
+    device = next((weight.device for weight in model.parameters()), None)
+    graph = trace(model, data.example_input().to(device))
+    space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, channel_step=channel_step)
+    cost_model = CostModel(graph)
+    bound = budget.bind(cost_model, space)
+    log, checkpoint = None, None
+    if directory is not None:
+        run = run_key(
+            model,
+            data,
+            budget=str(budget),
+            embedding=embedding,
+            agent=agent,
+            reward=reward,
+            importance=importance,
+            evaluator=evaluator,
+            min_keep_ratio=min_keep_ratio,
+            channel_step=channel_step,
+            episodes=episodes,
+            seed=seed,
+            corpus=corpus,
+        )
+        log = EpisodeLog(Path(directory) / "episodes.jsonl", run)
+        checkpoint = Path(directory) / "embedding.safetensors"
+        if len(log.records) >= episodes:
+            return Found.best_of(tuple(log.records[:episodes]))
+    execution = Execution() if execution is None else execution
+    pruner = Pruner(model, graph, importance=importance)
+    env = CompressionEnv(
+        bound,
+        build_embedding(EmbeddingContext(graph, space, seed, corpus, checkpoint)),
+        evaluator(pruner, cost_model, data, execution),
+        reward,
+    )
+    context = AgentContext(
+        observation_dim=env.embedding.dim,
+        num_decisions=env.num_decisions,
+        num_episodes=episodes,
+        seed=seed,
+        uniform_keep_ratio=uniform_keep_ratio(bound),
+    )
+    return search(
+        env, build_agent(context), episodes=episodes, log=log, on_episode=on_episode
+    )
+
+
+def _autoencoder(context: EmbeddingContext) -> Embedding:
+    # Here and not above: torch_geometric takes seconds to import.
+    from agmc.embedding.learned import autoencoder
+
+    return autoencoder(context)
+
+
+def _rules(context: EmbeddingContext) -> Embedding:
+    from agmc.embedding.rules import rules
+
+    return rules(context)
+
+
+AGENTS: Mapping[str, BuildAgent] = {
+    "ddpg": DDPG,
+    "random": Random,
+    "uniform": Uniform,
+}
+EMBEDDINGS: Mapping[str, BuildEmbedding] = {
+    "autoencoder": _autoencoder,
+    "rules": _rules,
+}
+
+
+def run_key(model: nn.Module, data: Splits, **settings: Any) -> str:
+    """Twelve hex digits that name a search: weights, data and settings.
+
+    Args:
+        model: its parameters and buffers count, not its class.
+        data: counts by its `digest`.
+        settings: numbers, texts, or builders, which count by their names and by the
+            arguments of a `functools.partial`; never by an address in memory.
+    """
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    digest.update(data.digest.encode())
+    described = {name: _describe(value) for name, value in settings.items()}
+    digest.update(json.dumps(described, sort_keys=True).encode())
+    return digest.hexdigest()[:12]
+
+
+def _describe(setting: Any) -> Any:
+    if setting is None or isinstance(setting, str | int | float):
+        return setting
+    if isinstance(setting, functools.partial):
+        return [
+            _describe(setting.func),
+            [_describe(value) for value in setting.args],
+            {name: _describe(value) for name, value in setting.keywords.items()},
+        ]
+    named = setting if hasattr(setting, "__qualname__") else type(setting)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _choose(
+    kind: str, choice: str | _Builder, choices: Mapping[str, _Builder]
+) -> _Builder:
+    if not isinstance(choice, str):
+        return choice
+    if choice not in choices:
+        raise ValueError(
+            f"{kind} {choice!r} is unknown; choose one of " + ", ".join(sorted(choices))
+        )
+    return choices[choice]

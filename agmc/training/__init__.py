@@ -1,0 +1,24 @@
+"""Fitting networks and measuring their accuracy."""
+
+from agmc.training.base import train_base
+from agmc.training.batches import Batches, batches_of
+from agmc.training.distil import Distillation, distil, distillation_loss
+from agmc.training.evaluate import accuracy
+from agmc.training.execution import Execution
+from agmc.training.fit import EpochRecord, Recipe, fit
+from agmc.training.recalibrate import recalibrate_batch_norm
+
+__all__ = [
+    "Batches",
+    "Distillation",
+    "EpochRecord",
+    "Execution",
+    "Recipe",
+    "accuracy",
+    "batches_of",
+    "distil",
+    "distillation_loss",
+    "fit",
+    "recalibrate_batch_norm",
+    "train_base",
+]

@@ -1,0 +1,127 @@
+"""Base networks: trained once, then taken from the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import astuple
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from agmc.data import Splits
+from agmc.training.execution import Execution
+from agmc.training.fit import REVISION, EpochRecord, Recipe, fit
+
+_LOG = logging.getLogger(__name__)
+
+
+def train_base(
+    module: nn.Module,
+    splits: Splits,
+    recipe: Recipe,
+    *,
+    key: str,
+    execution: Execution,
+    seed: int,
+    cache: str | os.PathLike[str] | None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> list[EpochRecord]:
+    """Trains `module` in place on the train split, or loads what that gave before.
+
+    Args:
+        module: freshly built, under `seed`; is left placed, in evaluation mode.
+        splits: only `train` is read.
+        recipe: of the training.
+        key: names the network, its constructor's arguments included.
+        execution: device and precision.
+        seed: of the training; part of the key, so build the module under it as well.
+        cache: folder; a damaged entry is made anew, a folder that cannot be written is
+            passed over with a warning. None: no cache.
+        on_epoch: called after every epoch of training.
+
+    Returns:
+        the epochs; empty when the cache had the network.
+
+    Raises:
+        ValueError: as `fit`.
+    """
+    if cache is None:
+        return fit(
+            module, splits, recipe, execution=execution, seed=seed, on_epoch=on_epoch
+        )
+    path = base_path(cache, splits, recipe, key=key, execution=execution, seed=seed)
+    if _load(module, path):
+        execution.place(module).eval()
+        return []
+    records = fit(
+        module, splits, recipe, execution=execution, seed=seed, on_epoch=on_epoch
+    )
+    try:
+        _save(module, path)
+    except OSError as error:
+        _LOG.warning("the trained network is not kept in cache %s: %s", cache, error)
+    return records
+
+
+def base_path(
+    cache: str | os.PathLike[str],
+    splits: Splits,
+    recipe: Recipe,
+    *,
+    key: str,
+    execution: Execution,
+    seed: int,
+) -> Path:
+    """The file in `cache` that `train_base` keeps a network in."""
+    parts = (
+        *(REVISION, key, splits.digest, splits.crop_padding, splits.flip),
+        *(astuple(recipe), seed, str(execution.dtype)),
+    )
+    name = hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
+    return Path(cache).expanduser() / f"base-{name}.safetensors"
+
+
+def _load(module: nn.Module, path: Path) -> bool:
+    """Whether the entry was there and whole; otherwise the module is unchanged."""
+    try:
+        state = safetensors.torch.load_file(path)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        _LOG.warning("training anew: %s is damaged (%s)", path, error)
+        return False
+    own = module.state_dict()
+    if state.keys() != own.keys() or any(
+        state[name].shape != own[name].shape or not _finite(state[name]) for name in own
+    ):
+        _LOG.warning("training anew: %s has other content", path)
+        return False
+    module.load_state_dict(state)
+    return True
+
+
+def _finite(value: torch.Tensor) -> bool:
+    return not value.is_floating_point() or bool(torch.isfinite(value).all())
+
+
+def _save(module: nn.Module, path: Path) -> None:
+    state = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in module.state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+    os.close(descriptor)
+    try:
+        safetensors.torch.save_file(state, partial)
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise

@@ -1,0 +1,98 @@
+"""A realistic run directory, made up: the digits job with forty episodes."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+GROUPS = [f"layer{stage}.{block}.conv1" for stage in (1, 2, 3) for block in (0, 1, 2)]
+
+#: As a run on the digits writes it.
+RESULT: dict[str, Any] = {
+    "settings": {
+        "model": "resnet20",
+        "data": "digits",
+        "embedding": "autoencoder",
+        "agent": "ddpg",
+        "episodes": 40,
+    },
+    "baseline": {
+        "accuracy": {"search": 0.9889, "test": 0.9861},
+        "macs": 40_813_184,
+        "params": 272_186,
+        "bytes": 1_098_344,
+        "latency_ms": 11.62,
+    },
+    "pre_finetune": {
+        "accuracy": {"search": 0.9333, "test": 0.9278},
+        "accuracy_without_recalibration": {"search": 0.4111, "test": 0.4028},
+        "macs": 20_341_092,
+        "params": 121_530,
+        "bytes": 494_720,
+        "latency_ms": 6.9,
+    },
+    "compressed": {
+        "accuracy": {"search": 0.9833, "test": 0.9806},
+        "macs": 20_341_092,
+        "params": 121_530,
+        "bytes": 494_720,
+        "latency_ms": 6.9,
+    },
+    "budget": {
+        "metric": "macs",
+        "limit": 20_406_592,
+        "value": 20_341_092,
+        "holds": True,
+    },
+    "seconds": {
+        "data": 0.4,
+        "train": 61.2,
+        "trace": 1.1,
+        "embedding": 21.8,
+        "search": 38.9,
+        "compress": 0.6,
+        "finetune": 33.7,
+        "export": 2.2,
+    },
+    "seed": 0,
+    "versions": {"agmc": "0.1.0", "torch": "2.13.0", "python": "3.11.7"},
+    "command": "agmc compress model=resnet20 data=digits budget=macs:0.5 seed=0",
+}
+
+
+def write_run(directory: Path, *, episodes: int = 40, **changes: Any) -> Path:
+    """Writes `result.json`, `plan.json` and `episodes.jsonl`; returns the directory.
+
+    Args:
+        directory: is made.
+        episodes: lines of `episodes.jsonl`.
+        changes: keys of `result.json` with another value; None takes the key out.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    result = {k: v for k, v in {**RESULT, **changes}.items() if v is not None}
+    (directory / "result.json").write_text(json.dumps(result))
+    generator = random.Random(0)
+    ratios = {name: generator.randint(4, 16) / 16 for name in GROUPS}
+    (directory / "plan.json").write_text(json.dumps({"keep_ratio": ratios}))
+    lines = [json.dumps(episode(index, generator)) for index in range(episodes)]
+    text = "".join(line + "\n" for line in lines)
+    (directory / "episodes.jsonl").write_text(text)
+    return directory
+
+
+def episode(index: int, generator: random.Random) -> dict[str, Any]:
+    """One line of `episodes.jsonl`; later episodes are better on average."""
+    accuracy = 0.55 + 0.38 * min(1.0, index / 30) - 0.25 * generator.random() ** 2
+    macs = 20_406_592 - generator.randint(0, 300_000)
+    return {
+        "episode": index,
+        "plan": {"digest": f"{index:012x}", "keep_ratio": {}},
+        "reward": accuracy,
+        "accuracy": accuracy,
+        "cost": {"macs": macs, "params": macs // 160, "bytes": macs // 40},
+        "seconds": 0.9,
+        "cached": False,
+        "run": "c0ffee",
+    }

@@ -1,0 +1,94 @@
+"""The environment keeps Gymnasium's contract and its own data sheet."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env
+from search_fakes import SIZES, FormulaEvaluator, make_env
+
+
+@pytest.mark.filterwarnings("ignore:.*render modes.*:UserWarning")
+def test_gymnasium_contract():
+    check_env(make_env())
+
+
+def walk(env, actions):
+    observation, info = env.reset(seed=3)
+    steps = [(observation, 0.0, False, False, info)]
+    for action in actions:
+        steps.append(env.step(np.array([action], np.float32)))
+    return steps
+
+
+def test_one_step_per_decision_and_the_reward_at_the_end():
+    steps = walk(make_env(), [0.5, 0.5, 0.5])
+    assert [reward for _, reward, *_ in steps[:-1]] == [0.0, 0.0, 0.0]
+    assert [done for _, _, done, _, _ in steps] == [False, False, False, True]
+    assert not any(truncated for *_, truncated, _ in steps)
+    evaluation = steps[-1][-1]["evaluation"]
+    assert steps[-1][1] == evaluation.accuracy - 1
+    assert not steps[-1][0].any()
+
+
+def test_info_tells_what_was_asked_and_what_was_done():
+    env = make_env()
+    infos = [info for *_, info in walk(env, [0.0, 1.0, 0.4])][1:]
+    assert [info["requested"] for info in infos] == pytest.approx([0.0, 1.0, 0.4])
+    counts = [info["count"] for info in infos]
+    assert [info["executed"] for info in infos] == [
+        count / size for count, size in zip(counts, SIZES, strict=True)
+    ]
+    assert infos[-1]["evaluation"].plan == env.budget.space.plan(counts)
+    cost = int(env.budget.cost(np.array(counts)))
+    limit = env.budget.limit
+    assert limit - env.budget.rounding_step(counts) < cost <= limit
+
+
+def test_observations_follow_the_executed_counts():
+    steps = walk(make_env(), [0.0, 1.0, 0.4])
+    assert steps[0][0].tolist() == [1, 0, 0, 1]
+    assert steps[1][0][3] == pytest.approx(steps[1][4]["executed"])
+    assert steps[1][4]["executed"] >= 0.2 > steps[1][4]["requested"]
+    assert steps[2][0][3] == pytest.approx(steps[2][4]["executed"])
+
+
+def test_same_actions_same_episode_whatever_the_seed():
+    env = make_env()
+    first = walk(env, [0.3, 0.9, 0.1])
+    env.reset(seed=99)
+    second = walk(env, [0.3, 0.9, 0.1])
+    for one, other in zip(first, second, strict=True):
+        assert np.array_equal(one[0], other[0]) and one[1:] == other[1:]
+
+
+def test_a_step_after_the_end_or_before_the_start_is_refused():
+    env = make_env()
+    with pytest.raises(ResetNeeded, match="call reset"):
+        env.step(np.array([0.5]))
+    walk(env, [0.5, 0.5, 0.5])
+    with pytest.raises(ResetNeeded, match="call reset"):
+        env.step(np.array([0.5]))
+
+
+@pytest.mark.parametrize("action", [[0.5, 0.5], [], [np.nan], [1.5], [-0.5]])
+def test_actions_that_are_no_keep_ratio_are_refused(action):
+    env = make_env()
+    env.reset()
+    with pytest.raises(ValueError, match="action"):
+        env.step(np.array(action))
+
+
+def test_random_episodes_keep_the_budget():
+    env = make_env(FormulaEvaluator(), limit=0.37)
+    env.action_space.seed(0)
+    for _ in range(50):
+        env.reset()
+        done = False
+        while not done:
+            _, _, done, _, info = env.step(env.action_space.sample())
+        macs = info["evaluation"].cost.macs
+        counts = env.budget.space.counts(info["evaluation"].plan)
+        step = env.budget.rounding_step(counts)
+        assert env.budget.limit - step < macs <= env.budget.limit

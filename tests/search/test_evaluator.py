@@ -1,0 +1,119 @@
+"""An evaluation is prune, recalibrate, measure; each plan once; never the test split."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from search_nets import tiny_net, tiny_splits
+from torch import nn
+
+from agmc.compression.prune import Pruner
+from agmc.cost.model import CostModel, cost_of
+from agmc.graph.trace import trace
+from agmc.plan import Plan, PlanSpace
+from agmc.search.evaluator import Evaluation, Evaluator
+from agmc.training import Execution
+
+EXECUTION = Execution(device="cpu", precision="float32")
+
+
+class CountingPruner(Pruner):
+    """Counts the networks it makes."""
+
+    made = 0
+
+    def prune(self, plan):
+        self.made += 1
+        return super().prune(plan)
+
+
+def make(splits=None, **knobs):
+    net = tiny_net()
+    splits = splits or tiny_splits()
+    graph = trace(net, splits.example_input())
+    pruner = CountingPruner(net, graph)
+    evaluator = Evaluator(pruner, CostModel(graph), splits, EXECUTION, **knobs)
+    return evaluator, pruner, net, splits
+
+
+def hits(net, splits, count):
+    """By hand: the search images that the network gets right, of the first `count`."""
+    with torch.no_grad():
+        logits = net(splits.normalize(splits.search.images[:count]))
+    return int((logits.argmax(1) == splits.search.labels[:count]).sum())
+
+
+def test_keeping_everything_without_recalibration_measures_the_network_itself():
+    evaluator, pruner, net, splits = make(recalibration_images=0)
+    plan = Plan.uniform(PlanSpace(pruner.graph), 1.0)
+    evaluation = evaluator(plan)
+    assert evaluation.accuracy == hits(net, splits, 18) / 18
+    assert evaluation.cost == cost_of(pruner.graph)
+    assert evaluation.plan is plan and not evaluation.cached
+    assert evaluation.seconds > 0
+
+
+def test_a_pruned_network_is_recalibrated_on_training_images():
+    evaluator, pruner, net, splits = make(recalibration_images=24, batch_size=24)
+    plan = Plan.uniform(PlanSpace(pruner.graph), 0.5)
+    before = copy.deepcopy(net.state_dict())
+    evaluation = evaluator(plan)
+
+    by_hand = Pruner(net, pruner.graph).prune(plan)
+    for part in by_hand.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.momentum = 1.0
+            part.train()
+    with torch.no_grad():
+        by_hand(splits.normalize(splits.train.images))
+    assert evaluation.accuracy == hits(by_hand.eval(), splits, 18) / 18
+    assert evaluation.cost == cost_of(pruner.graph, plan)
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_search_images_limits_what_is_measured():
+    evaluator, pruner, net, splits = make(search_images=6, recalibration_images=0)
+    evaluation = evaluator(Plan.uniform(PlanSpace(pruner.graph), 1.0))
+    assert evaluation.accuracy == hits(net, splits, 6) / 6
+
+
+def test_a_known_plan_is_not_evaluated_again():
+    evaluator, pruner, _, _ = make()
+    space = PlanSpace(pruner.graph)
+    first = evaluator(Plan.uniform(space, 0.5))
+    again = evaluator(Plan.uniform(space, 0.5))
+    assert pruner.made == 1
+    assert (first.cached, again.cached) == (False, True)
+    assert again == first and again.seconds < first.seconds
+    evaluator(Plan.uniform(space, 0.75))
+    assert pruner.made == 2
+
+
+def test_remembered_evaluations_stand():
+    evaluator, pruner, _, _ = make()
+    plan = Plan.uniform(PlanSpace(pruner.graph), 0.5)
+    past = Evaluation(plan, 0.625, cost_of(pruner.graph, plan))
+    evaluator.remember([past])
+    assert evaluator(plan) == past and evaluator(plan).cached
+    assert pruner.made == 0
+
+
+def test_the_test_split_changes_nothing():
+    ratios = (0.3, 0.6, 1.0)
+    one, pruner, _, _ = make(tiny_splits(test_seed=0))
+    other, _, _, _ = make(tiny_splits(test_seed=50))
+    for ratio in ratios:
+        plan = Plan.uniform(PlanSpace(pruner.graph), ratio)
+        assert one(plan) == other(plan)
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"),
+    [("search_images", 0), ("recalibration_images", -1), ("batch_size", 0)],
+)
+def test_numbers_out_of_range_are_refused_at_once(knob, value):
+    with pytest.raises(ValueError, match=rf"{knob} \(={value}\) must be >= "):
+        make(**{knob: value})

@@ -1,0 +1,180 @@
+"""find_plan joins the real rooms: names, builders, directories, mistakes."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from search_nets import tiny_net, tiny_splits
+
+from agmc.agents import DDPG, Random
+from agmc.compression.prune import Pruner
+from agmc.cost.model import cost_of
+from agmc.embedding.rules import rules
+from agmc.graph.trace import trace
+from agmc.search.budget import Budget
+from agmc.search.evaluator import Evaluator
+from agmc.search.find_plan import find_plan, run_key
+from agmc.search.reward import error_log_macs
+from agmc.training import Execution
+
+EXECUTION = Execution(device="cpu", precision="float32")
+
+
+def find(*, net=None, splits=None, budget="macs:0.5", **knobs):
+    knobs = {"embedding": "rules", "agent": "random", "episodes": 4, **knobs}
+    return find_plan(
+        net or tiny_net(), splits or tiny_splits(), budget, execution=EXECUTION, **knobs
+    )
+
+
+def outcome(found):
+    return found.plan, found.reward, [past.plan for past in found.episodes]
+
+
+@pytest.mark.parametrize("metric", ["macs", "params", "bytes"])
+@pytest.mark.parametrize("agent", ["ddpg", "random", "uniform"])
+def test_the_budget_holds_for_the_network_that_is_really_pruned(metric, agent):
+    net, splits = tiny_net(), tiny_splits()
+    graph = trace(net, splits.example_input())
+    share = {"macs": 0.5, "params": 0.5, "bytes": 0.9}[metric]
+    found = find(budget=Budget(metric, share), agent=agent)
+    limit = share * getattr(cost_of(graph), metric)
+    assert len(found.episodes) == 4
+    for past in found.episodes:
+        assert 0 < getattr(past.cost, metric) <= limit
+    small = Pruner(net, graph).prune(found.plan)
+    assert getattr(cost_of(trace(small, splits.example_input())), "macs") == (
+        found.cost.macs
+    )
+    assert found.reward == max(past.reward for past in found.episodes)
+    assert found.reward == found.accuracy - 1
+
+
+def test_same_seed_same_plans_and_another_seed_others():
+    assert outcome(find(seed=1)) == outcome(find(seed=1))
+    assert outcome(find(seed=1)) != outcome(find(seed=2))
+
+
+def test_the_network_is_left_alone():
+    net = tiny_net()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    find(net=net)
+    assert not net.training
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_builders_do_what_names_do():
+    named = find(agent="ddpg")
+    built = find(agent=functools.partial(DDPG), embedding=functools.partial(rules))
+    assert outcome(named) == outcome(built)
+
+
+def test_evaluator_and_reward_can_be_chosen():
+    found = find(
+        evaluator=functools.partial(Evaluator, search_images=3, recalibration_images=0),
+        reward=error_log_macs,
+    )
+    for past in found.episodes:
+        assert past.accuracy in (0, 1 / 3, 2 / 3, 1)
+        assert past.reward == error_log_macs(past.accuracy, past.cost)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch_geometric")
+def test_the_autoencoder_is_kept_in_the_directory(tmp_path):
+    from agmc.embedding.learned import autoencoder
+
+    small = functools.partial(autoencoder, dim=4, hidden=8, layers=1, steps=3)
+    knobs = {"embedding": small, "agent": "ddpg", "directory": tmp_path}
+    first = find(**knobs)
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "episodes.jsonl",
+        "embedding.safetensors",
+    }
+    (tmp_path / "episodes.jsonl").unlink()
+    assert outcome(find(**knobs)) == outcome(first)
+
+
+def test_a_search_goes_on_in_its_directory(tmp_path):
+    whole = find(agent="ddpg", episodes=8, directory=tmp_path / "whole")
+    find(agent="ddpg", episodes=8, directory=tmp_path / "cut")
+    path = tmp_path / "cut" / "episodes.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:5]) + lines[5][:20])
+    told = []
+    again = find(
+        agent="ddpg",
+        episodes=8,
+        directory=tmp_path / "cut",
+        on_episode=lambda *news: told.append(news),
+    )
+    assert outcome(again) == outcome(whole)
+    assert path.read_bytes().splitlines(keepends=True)[:5] == lines[:5]
+    assert len(told) == 8
+
+
+def test_a_finished_search_returns_at_once(tmp_path):
+    def never(*args):
+        raise AssertionError("built although the log is complete")
+
+    whole = find(directory=tmp_path, embedding=rules)
+    never.__module__, never.__qualname__ = rules.__module__, rules.__qualname__
+    again = find(directory=tmp_path, embedding=never)
+    assert outcome(again) == outcome(whole)
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"budget": "macs:0.6"},
+        {"seed": 5},
+        {"agent": "uniform"},
+        {"episodes": 5},
+        {"net": tiny_net(seed=3)},
+        {"splits": tiny_splits(seed=9)},
+        {"evaluator": functools.partial(Evaluator, search_images=3)},
+    ],
+    ids=lambda knobs: next(iter(knobs)),
+)
+def test_another_search_in_the_same_directory_is_refused(tmp_path, knobs):
+    find(directory=tmp_path)
+    with pytest.raises(ValueError, match="choose another directory") as raised:
+        find(directory=tmp_path, **knobs)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"agent": "dqn"}, "agent 'dqn' is unknown; choose one of ddpg, random, unif"),
+        ({"embedding": "bert"}, "embedding 'bert' is unknown; choose one of autoenc"),
+        ({"budget": "flops:1"}, "'flops' is unknown; choose one of macs"),
+        ({"budget": "macs:0.001"}, "cannot be met: at least"),
+        ({"episodes": 0}, "must be"),
+        ({"min_keep_ratio": 0.0}, "min_keep_ratio"),
+    ],
+)
+def test_mistakes_are_one_line(knobs, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        find(**knobs)
+    assert "\n" not in str(raised.value)
+
+
+def test_run_key_names_weights_data_and_settings_and_no_address():
+    def key(net=None, splits=None, **settings):
+        return run_key(net or tiny_net(), splits or tiny_splits(), **settings)
+
+    one = key(seed=0, agent=functools.partial(DDPG, tau=0.5))
+    assert one == key(agent=functools.partial(DDPG, tau=0.5), seed=0)
+    assert len(one) == 12
+    others = {
+        key(seed=1, agent=functools.partial(DDPG, tau=0.5)),
+        key(seed=0, agent=functools.partial(DDPG, tau=0.4)),
+        key(seed=0, agent=functools.partial(Random)),
+        key(seed=0, agent="ddpg"),
+        key(net=tiny_net(seed=1), seed=0, agent=functools.partial(DDPG, tau=0.5)),
+        key(splits=tiny_splits(seed=1), seed=0, agent=functools.partial(DDPG, tau=0.5)),
+    }
+    assert len(others | {one}) == 7

@@ -1,0 +1,162 @@
+"""The loop: the best plan, the log, and a killed search that ends the same."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from search_fakes import FormulaEvaluator, make_agent, make_env
+
+from agmc.agents import DDPG, Random, Uniform
+from agmc.search.episode_log import EpisodeLog
+from agmc.search.runner import Found, search
+
+EPISODES = 20
+AGENTS = {"ddpg": functools.partial(DDPG, hidden_dim=16), "random": Random}
+
+
+def run(directory, *, agent="ddpg", evaluator=None, episodes=EPISODES, **knobs):
+    """One search with a log in `directory`, and the evaluator it used."""
+    evaluator = evaluator or FormulaEvaluator()
+    found = search(
+        make_env(evaluator),
+        make_agent(AGENTS[agent], episodes=EPISODES),
+        episodes=episodes,
+        log=EpisodeLog(Path(directory) / "episodes.jsonl", "run"),
+        **knobs,
+    )
+    return found, evaluator
+
+
+def lines_of(directory):
+    """The log without the seconds, which no two runs share."""
+    text = (Path(directory) / "episodes.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def outcome(found):
+    return found.plan, found.reward, [past.plan for past in found.episodes]
+
+
+def test_the_best_reward_wins_and_the_first_of_equals():
+    found = search(make_env(), make_agent(Random), episodes=30)
+    rewards = [past.reward for past in found.episodes]
+    first = rewards.index(max(rewards))
+    assert len(rewards) == 30
+    assert (found.plan, found.reward) == (found.episodes[first].plan, max(rewards))
+    assert found.accuracy == found.episodes[first].accuracy == found.reward + 1
+    assert found.cost.macs <= 0.5 * make_env().budget.original
+    again = Found.best_of((found.episodes[first], *found.episodes))
+    assert again.plan is found.episodes[first].plan
+
+
+def test_uniform_is_evaluated_once():
+    evaluator = FormulaEvaluator()
+    found = search(make_env(evaluator), make_agent(Uniform), episodes=5)
+    assert evaluator.computed == 1
+    assert [past.cached for past in found.episodes] == [False, True, True, True, True]
+    assert len({past.plan.digest for past in found.episodes}) == 1
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_same_seed_same_search(tmp_path, agent):
+    first, _ = run(tmp_path / "a", agent=agent)
+    second, _ = run(tmp_path / "b", agent=agent)
+    assert outcome(first) == outcome(second)
+    assert lines_of(tmp_path / "a") == lines_of(tmp_path / "b")
+    assert [line["episode"] for line in lines_of(tmp_path / "a")] == [*range(EPISODES)]
+
+
+class Stop(Exception):
+    """Ends a search in the middle of an episode."""
+
+
+def stop_at(count):
+    def before():
+        if evaluator.computed == count:
+            raise Stop
+
+    evaluator = FormulaEvaluator(before)
+    return evaluator
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+def test_an_interrupted_search_ends_like_an_uninterrupted_one(tmp_path, agent, share):
+    whole, all_of_it = run(tmp_path / "whole", agent=agent)
+    count = 1 + int(share * (all_of_it.computed - 2))
+    with pytest.raises(Stop):
+        run(tmp_path / "cut", agent=agent, evaluator=stop_at(count))
+    past = lines_of(tmp_path / "cut")
+    assert 0 < len(past) < EPISODES
+    again, rest_of_it = run(tmp_path / "cut", agent=agent)
+    assert outcome(again) == outcome(whole)
+    assert lines_of(tmp_path / "cut") == lines_of(tmp_path / "whole")
+    assert lines_of(tmp_path / "cut")[: len(past)] == past
+    assert rest_of_it.computed == all_of_it.computed - count
+
+
+def test_a_killed_search_ends_like_an_uninterrupted_one(tmp_path):
+    whole, _ = run(tmp_path / "whole")
+    here = Path(__file__).resolve().parent
+    child = subprocess.run(
+        [sys.executable, __file__, str(tmp_path / "cut")],
+        env={**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parents[1]}"},
+        timeout=120,
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL
+    past = lines_of(tmp_path / "cut")
+    assert past and past == lines_of(tmp_path / "whole")[: len(past)]
+    assert len(past) < EPISODES
+    path = tmp_path / "cut" / "episodes.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"episode": ')  # the line the kill tore
+    again, _ = run(tmp_path / "cut")
+    assert outcome(again) == outcome(whole)
+    assert lines_of(tmp_path / "cut") == lines_of(tmp_path / "whole")
+
+
+def test_a_complete_log_is_the_result(tmp_path):
+    whole, _ = run(tmp_path)
+    before = (tmp_path / "episodes.jsonl").read_bytes()
+    again, evaluator = run(tmp_path, on_episode=pytest.fail)
+    assert outcome(again) == outcome(whole)
+    assert evaluator.computed == 0
+    assert (tmp_path / "episodes.jsonl").read_bytes() == before
+
+
+def test_a_log_that_does_not_replay_is_cut_and_goes_on(tmp_path, caplog):
+    run(tmp_path, agent="random", episodes=6)
+    found, _ = run(tmp_path, agent="ddpg")
+    assert "differs from the log" in caplog.text
+    assert [past.episode for past in found.episodes] == [*range(EPISODES)]
+    log = EpisodeLog(tmp_path / "episodes.jsonl", "run")
+    assert [past.plan for past in log.records] == [p.plan for p in found.episodes]
+
+
+def test_progress_is_told_after_every_episode(tmp_path):
+    told = []
+    found, _ = run(tmp_path, on_episode=lambda *news: told.append(news))
+    assert [news[:2] for news in told] == [(i + 1, EPISODES) for i in range(EPISODES)]
+    best = [news[2] for news in told]
+    assert best == sorted(best) and best[-1] == found.reward
+    assert all(news[3] > 0 for news in told[:-1]) and told[-1][3] == 0
+
+
+def test_a_search_without_episodes_is_refused():
+    with pytest.raises(ValueError, match=r"episodes \(=0\) must be >= 1"):
+        search(make_env(), make_agent(Random), episodes=0)
+
+
+if __name__ == "__main__":
+    evaluator = FormulaEvaluator(
+        lambda: os.kill(os.getpid(), signal.SIGKILL) if evaluator.computed == 8 else 0
+    )
+    run(sys.argv[1], evaluator=evaluator)
