@@ -23,8 +23,8 @@ class AgentContext:
         num_decisions: decisions (steps) in one episode, >= 1.
         num_episodes: episodes of the whole search, >= 1; schedules are tied to it.
         seed: seeds all randomness of the agent; a non-negative integer.
-        uniform_keep_ratio: the one keep ratio, in (0, 1], that meets the budget when
-            every decision takes it.
+        uniform_keep_ratios: one keep ratio per decision, in (0, 1]: as nearly the same
+            everywhere as whole channels and the use of the whole budget allow.
         encoder: trained end to end with the agent where given; maps observations
             `[B, observation_dim]` to features `[B, F]`, without randomness.
 
@@ -36,7 +36,7 @@ class AgentContext:
     num_decisions: int
     num_episodes: int
     seed: int
-    uniform_keep_ratio: float
+    uniform_keep_ratios: tuple[float, ...]
     encoder: nn.Module | None = None
 
     def __post_init__(self) -> None:
@@ -51,10 +51,15 @@ class AgentContext:
             raise ValueError(
                 f"seed (={self.seed}) must not be negative; take any integer >= 0"
             )
-        if not 0.0 < self.uniform_keep_ratio <= 1.0:
+        if len(self.uniform_keep_ratios) != self.num_decisions:
             raise ValueError(
-                f"uniform_keep_ratio (={self.uniform_keep_ratio}) must lie in (0, 1]; "
-                "1 keeps everything"
+                f"uniform_keep_ratios has {len(self.uniform_keep_ratios)} entries for "
+                f"{self.num_decisions} decisions"
+            )
+        if not all(0.0 < ratio <= 1.0 for ratio in self.uniform_keep_ratios):
+            raise ValueError(
+                f"uniform_keep_ratios (={self.uniform_keep_ratios}) must lie in (0, 1];"
+                " 1 keeps everything"
             )
 
 

@@ -24,7 +24,7 @@ class DDPG(Agent):
 
         y_t = r - b + discount * continues_t * Q'(s_{t+1}, pi'(s_{t+1}))
 
-    With discount 1 and T steps the fixed point is `Q_t = (T - t) * E[r - b]`: for every
+    With discount 1, T steps and a settled policy `Q_t = (T - t) * E[r - b]`: for every
     step a positive multiple of what is wanted, so the best action is the same as with
     the reward at the end alone. But each step sees the outcome in its own target at
     once, where a single final reward would have to travel back through T bootstraps of
@@ -72,7 +72,7 @@ class DDPG(Agent):
         hidden_dim: int = 300,
         actor_lr: float = 1e-4,
         critic_lr: float = 1e-3,
-        discount: float = 1.0,
+        discount: float = 0.0,
         tau: float = 0.01,
         batch_size: int = 64,
         replay_episodes: int = 100,
@@ -91,9 +91,7 @@ class DDPG(Agent):
         _require_positive(actor_lr=actor_lr, critic_lr=critic_lr)
         _require_share(tau=tau, baseline_rate=baseline_rate)
         if not 0.0 <= discount <= 1.0:
-            raise ValueError(
-                f"discount (={discount}) must lie in [0, 1]; AMC takes 1"
-            )
+            raise ValueError(f"discount (={discount}) must lie in [0, 1]; AMC takes 1")
         self.schedule = NoiseSchedule(
             context.num_episodes, warmup_share, initial_sigma, final_sigma
         )

@@ -39,7 +39,7 @@ def rewrite_literals(graph: ModelGraph, removed: np.ndarray) -> tuple[Program, b
 
 
 def _kept(graph: ModelGraph, tensor: str, dim: int, removed: np.ndarray) -> np.ndarray:
-    """bool [size along dim]: which positions of an activation stay."""
+    """Bool [size along dim]: which positions of an activation stay."""
     atoms = np.moveaxis(graph.atoms[tensor], dim, 0)
     stays = ~np.isin(atoms.reshape(atoms.shape[0], -1)[:, 0], removed)
     return np.broadcast_to(stays, (graph.tensors[tensor].shape[dim],))

@@ -85,6 +85,8 @@ class Pruner:
         else:
             small = _copy_with(self.model, self._state, state)
             _mend_attributes(small)
+            # So that it can be saved without being traced again.
+            small.__dict__["agmc_program"] = program
         return small.eval()
 
     def mask(self, plan: Plan) -> nn.Module:

@@ -117,8 +117,9 @@ def _key(files: Sequence[ImageFile], size: int) -> str:
 def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """The entry, whose checksum is verified on reading; None: absent or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as content:
-            images = content["images"]
+        # Opened here: numpy leaves a damaged file open.
+        with open(path, "rb") as file:
+            images = np.load(file, allow_pickle=False)["images"]
     except FileNotFoundError:
         return None
     except _DAMAGE as error:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-import safetensors
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.data import Batch, Data
@@ -18,8 +13,6 @@ from torch_geometric.data import Batch, Data
 from agmc.embedding.decoder import GraphDecoder, absent_links
 from agmc.embedding.encoder import GraphEncoder
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS, NUM_TYPES
-
-FORMAT = "agmc graph auto-encoder 1"
 
 #: Columns that hardly vary are not blown up by more than 1 / this when standardised.
 _SMALLEST_SPREAD = 0.02
@@ -85,36 +78,51 @@ class GraphAutoencoder(nn.Module):
         return self.encoder(self.standardised(data))
 
     def standardised(self, data: Data) -> Data:
-        """The same graph with the numeric columns at mean 0 and spread 1, as measured
-        on the graphs of the last `fit`."""
+        """The same graph with its numeric columns at mean 0 and spread 1.
+
+        Means and spreads are those of the graphs of the last `fit`.
+        """
         edges = (data.edge_attr[:, NUM_TYPES:] - self.edge_mean) / self.edge_spread
         result = data.clone()
         result.x = (data.x - self.node_mean) / self.node_spread
         result.edge_attr = torch.cat([data.edge_attr[:, :NUM_TYPES], edges], dim=1)
         return result
 
-    def losses(self, data: Data, generator: torch.Generator) -> Losses:
+    def losses(
+        self,
+        data: Data,
+        generator: torch.Generator,
+        *,
+        mask: float = 0.0,
+        noise: float = 0.0,
+    ) -> Losses:
         """Reconstruction losses of one graph or a `Batch`.
 
         Args:
             data: from `GraphConverter`.
-            generator: draws the absent edges.
+            generator: draws the absent edges, the mask and the noise.
+            mask: share of nodes and of edges whose attributes the encoder does not
+                see, in [0, 1).
+            noise: standard deviation added to the vectors, which have spread 1, >= 0.
         """
         scaled = self.standardised(data)
-        z = self.encoder(scaled)
+        z = self.encoder(_masked(scaled, mask, generator) if mask else scaled)
+        if noise:
+            z = z + noise * torch.randn(z.shape, generator=generator)
         made = self.decoder(z, data.edge_index)
         types = data.edge_attr[:, :NUM_TYPES].argmax(dim=1)
         absent = absent_links(data, generator)
         present = self.decoder.link_logits(z, data.edge_index)
         missing = self.decoder.link_logits(z, absent)
+        numbers = scaled.edge_attr[:, NUM_TYPES:]
+        wrong = (
+            functional.softplus(-present).mean() + functional.softplus(missing).mean()
+        )
         return Losses(
             nodes=functional.smooth_l1_loss(made.nodes, scaled.x),
-            edges=functional.smooth_l1_loss(made.edges, scaled.edge_attr[:, NUM_TYPES:]),
+            edges=functional.smooth_l1_loss(made.edges, numbers),
             types=functional.cross_entropy(made.types, types),
-            links=(
-                functional.softplus(-present).mean() + functional.softplus(missing).mean()
-            )
-            / 2,
+            links=wrong / 2,
         )
 
     def evaluate(self, graphs: Sequence[Data], *, seed: int = 0) -> Losses:
@@ -128,21 +136,26 @@ class GraphAutoencoder(nn.Module):
         self,
         graphs: Sequence[Data],
         *,
-        steps: int = 400,
+        steps: int = 300,
         batch_size: int = 4,
         learning_rate: float = 3e-3,
+        mask: float = 0.2,
+        noise: float = 0.2,
         seed: int = 0,
     ) -> list[float]:
         """Trains on graphs, in place; the same arguments give the same weights.
 
-        Adam, learning rate down to 0 along a cosine. Touches no global random state.
+        Adam, learning rate down to 0 along a cosine. Mask and noise keep it from
+        learning a few networks by heart. Touches no global random state.
 
         Args:
             graphs: from `GraphConverter`, see `training_graphs`.
             steps: of the optimiser, >= 1.
             batch_size: graphs per step, >= 1, drawn with replacement.
             learning_rate: the first one, > 0.
-            seed: of the batches and the absent edges.
+            mask: share of nodes and edges hidden from the encoder, in [0, 1).
+            noise: standard deviation added to the vectors, which have spread 1, >= 0.
+            seed: of the batches, absent edges, mask and noise.
 
         Returns:
             The total loss of every step.
@@ -157,6 +170,10 @@ class GraphAutoencoder(nn.Module):
                 raise ValueError(f"{name} (={value}) must be >= 1")
         if not learning_rate > 0:
             raise ValueError(f"learning_rate (={learning_rate}) must be > 0")
+        if not 0 <= mask < 1:
+            raise ValueError(f"mask (={mask}) must be in [0, 1)")
+        if not noise >= 0:
+            raise ValueError(f"noise (={noise}) must be >= 0")
         self._measure(graphs)
         generator = torch.Generator().manual_seed(seed)
         optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate)
@@ -165,7 +182,7 @@ class GraphAutoencoder(nn.Module):
         for _ in range(steps):
             drawn = torch.randint(len(graphs), (batch_size,), generator=generator)
             batch = Batch.from_data_list([graphs[i] for i in drawn.tolist()])
-            loss = self.losses(batch, generator).total
+            loss = self.losses(batch, generator, mask=mask, noise=noise).total
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -182,82 +199,12 @@ class GraphAutoencoder(nn.Module):
             getattr(self, f"{name}_mean").copy_(values.mean(dim=0))
             getattr(self, f"{name}_spread").copy_(spread)
 
-    def save(self, path: str | os.PathLike[str], *, key: str = "") -> None:
-        """Writes weights and sizes as safetensors, whole or not at all.
 
-        Args:
-            path: of the file.
-            key: any text that says what the weights were learned from.
-        """
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        state = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(state, partial, metadata={**self._header(), "key": key})
-        partial.replace(path)
-
-    def _header(self) -> dict[str, str]:
-        encoder = self.encoder
-        return {
-            "format": FORMAT,
-            "sizes": json.dumps(
-                {
-                    "dim": encoder.dim,
-                    "hidden": encoder.hidden,
-                    "layers": encoder.num_layers,
-                }
-            ),
-            "columns": json.dumps([c.name for c in (*NODE_COLUMNS, *EDGE_COLUMNS)]),
-        }
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> GraphAutoencoder:
-        """Reads what `save` wrote.
-
-        Raises:
-            ValueError: the file is damaged, foreign, or of other graph attributes.
-        """
-        header, state = _read(path)
-        try:
-            sizes = {name: int(v) for name, v in json.loads(header["sizes"]).items()}
-            model = cls(**sizes)
-            model.load_state_dict(state)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise ValueError(
-                f"{path} is a damaged graph auto-encoder: its sizes and weights do not "
-                "agree; delete it to fit a new one"
-            ) from error
-        if header.get("columns") != model._header()["columns"]:
-            raise ValueError(
-                f"{path} was fitted on other graph attributes than this version has; "
-                "delete it to fit a new one"
-            )
-        return model
-
-
-def key_of(path: str | os.PathLike[str]) -> str:
-    """The key that a graph auto-encoder was saved with.
-
-    Raises:
-        ValueError: the file is damaged or foreign.
-    """
-    return _read(path)[0].get("key", "")
-
-
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Header and tensors of a file that says it is a graph auto-encoder."""
-    if not Path(path).is_file():
-        raise ValueError(f"{path} does not exist; give the file of a graph auto-encoder")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} is no graph auto-encoder ({error}); give another file or delete it"
-        ) from error
-    if header.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} is no graph auto-encoder (format {header.get('format')!r}, expected "
-            f"{FORMAT!r}); give another file or delete it"
-        )
-    return header, state
+def _masked(data: Data, share: float, generator: torch.Generator) -> Data:
+    """The graph with the attributes of random nodes and edges at 0, their mean."""
+    result = data.clone()
+    for name in ("x", "edge_attr"):
+        values = data[name]
+        seen = torch.rand(len(values), 1, generator=generator) >= share
+        result[name] = values * seen
+    return result

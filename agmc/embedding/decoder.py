@@ -62,8 +62,11 @@ class GraphDecoder(nn.Module):
 
 
 def absent_links(data: Data, generator: torch.Generator) -> Tensor:
-    """Pairs of nodes without an edge, int64 [2, P]: for every edge the reverse and one
-    from the same source to a random node of the same graph, unless there is an edge."""
+    """Pairs of nodes that no edge joins, int64 [2, P].
+
+    For every edge its reverse, and one from the same source to a random node of the
+    same graph; those that are edges are left out.
+    """
     source, target = data.edge_index
     count = int(data.x.shape[0])
     starts = getattr(data, "ptr", None)
@@ -81,4 +84,6 @@ def absent_links(data: Data, generator: torch.Generator) -> Tensor:
 
 
 def _two_layers(num_in: int, hidden: int, num_out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(num_in, hidden), nn.ReLU(), nn.Linear(hidden, num_out))
+    return nn.Sequential(
+        nn.Linear(num_in, hidden), nn.ReLU(), nn.Linear(hidden, num_out)
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch_geometric.data import Data
 from torch_geometric.nn import GINEConv
 
@@ -15,7 +16,8 @@ class GraphEncoder(nn.Module):
 
     Each layer sends messages along the operations and, with weights of its own,
     against them: `h' = h + relu(norm(GINE_along(h) + GINE_against(h)))`, GINE after Hu
-    et al. (arXiv 1905.12265).
+    et al. (arXiv 1905.12265). Every vector ends with mean 0 and spread 1, so that what
+    is decoded, or seen by an agent, has one scale.
 
     Shapes:
         input: `Data` of N nodes and E edges, see `GraphConverter`;
@@ -40,6 +42,7 @@ class GraphEncoder(nn.Module):
         self.output = nn.Linear(hidden, dim)
 
     def forward(self, data: Data) -> Tensor:
+        """The vectors of all nodes, float32 [N, dim]."""
         edges, attributes = data.edge_index, data.edge_attr
         backwards = edges.flip(0)
         h = self.input(data.x)
@@ -48,7 +51,7 @@ class GraphEncoder(nn.Module):
         ):
             messages = along(h, edges, attributes) + against(h, backwards, attributes)
             h = h + torch.relu(norm(messages))
-        return self.output(h)
+        return functional.layer_norm(self.output(h), (self.dim,))
 
 
 def _convolution(hidden: int) -> GINEConv:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agmc.embedding.autoencoder import GraphAutoencoder, key_of
+from agmc.embedding.autoencoder import GraphAutoencoder
+from agmc.embedding.checkpoint import key_of, load_autoencoder, save_autoencoder
 from agmc.embedding.columns import Column
 from agmc.embedding.corpus import training_graphs
 from agmc.embedding.embedding import Embedding, EmbeddingContext
@@ -71,12 +72,14 @@ class LearnedEmbedding(Embedding):
         self._unpruned = self._scaled(unpruned)
 
     def rows(self, counts: np.ndarray) -> Tensor:
+        """All rows, float32 [num_decisions, dim], see `Embedding.rows`."""
         if self._follow_plan:
             return torch.stack([self.row(t, counts) for t in range(len(self._sizes))])
         progress = torch.from_numpy(self._progress.rows(counts)).float()
         return torch.cat([self._unpruned, progress], dim=1)
 
     def row(self, step: int, counts: np.ndarray) -> Tensor:
+        """One row, float32 [dim], see `Embedding.row`."""
         progress = torch.from_numpy(self._progress.row(step, counts)).float()
         if not self._follow_plan:
             return torch.cat([self._unpruned[step], progress])
@@ -101,9 +104,11 @@ def autoencoder(
     layers: int = 3,
     variants: int = 16,
     corpus_variants: int = 4,
-    steps: int = 400,
+    steps: int = 300,
     batch_size: int = 4,
     learning_rate: float = 3e-3,
+    mask: float = 0.2,
+    noise: float = 0.2,
     follow_plan: bool = False,
 ) -> LearnedEmbedding:
     """Builds the embedding `autoencoder`: fits it, or reads `context.checkpoint`.
@@ -121,38 +126,56 @@ def autoencoder(
         steps: of the optimiser, >= 1.
         batch_size: graphs per step, >= 1.
         learning_rate: the first one, > 0, down to 0 along a cosine.
+        mask: share of nodes and edges hidden from the encoder, in [0, 1).
+        noise: standard deviation added to the vectors, which have spread 1, >= 0.
         follow_plan: see `LearnedEmbedding`.
 
     Raises:
         ValueError: a number is out of range, or the checkpoint is damaged or foreign.
     """
     model = GraphAutoencoder(dim=dim, hidden=hidden, layers=layers, seed=context.seed)
-    fit = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    data = {"variants": variants, "corpus_variants": corpus_variants}
-    sizes = {"dim": dim, "hidden": hidden, "layers": layers}
-    key = _key(context.space, {**fit, **data, **sizes, "seed": context.seed})
+    settings: list[float] = [
+        dim,
+        hidden,
+        layers,
+        variants,
+        corpus_variants,
+        steps,
+        batch_size,
+    ]
+    settings += [learning_rate, mask, noise, context.seed]
+    key = _key(context.space, settings)
     path = context.checkpoint
     if path is not None and path.exists() and key_of(path) == key:
-        model = GraphAutoencoder.load(path)
+        model = load_autoencoder(path)
     else:
         graphs = training_graphs(
-            context.space, context.corpus(), seed=context.seed, **data
+            context.space,
+            context.corpus(),
+            variants=variants,
+            corpus_variants=corpus_variants,
+            seed=context.seed,
         )
         model.fit(
             graphs,
             steps=steps,
             batch_size=batch_size,
             learning_rate=learning_rate,
+            mask=mask,
+            noise=noise,
             seed=context.seed,
         )
         if path is not None:
-            model.save(path, key=key)
+            save_autoencoder(model, path, key=key)
     return LearnedEmbedding(context.graph, model, follow_plan=follow_plan)
 
 
-def _key(space: PlanSpace, settings: dict[str, float]) -> str:
-    """Says what an auto-encoder is learned from. Weights are left out: a run that goes
-    on with the network it began with must not fit again for a rounding error."""
+def _key(space: PlanSpace, settings: list[float]) -> str:
+    """Says what an auto-encoder is learned from.
+
+    Weights are left out: a run that goes on with the network it began with must not
+    fit again for a rounding error.
+    """
     graph = space.graph
     text = json.dumps(
         [
@@ -161,7 +184,6 @@ def _key(space: PlanSpace, settings: dict[str, float]) -> str:
             [(op.name, op.op, repr(op.args)) for op in graph.program.operations],
             [(d.name, d.size, d.minimum, d.step) for d in space],
             settings,
-        ],
-        sort_keys=True,
+        ]
     )
     return hashlib.sha256(text.encode()).hexdigest()

@@ -49,8 +49,13 @@ _TYPE_OF_KIND = {k: name for name, kinds in OPERATION_TYPES.items() for k in kin
 
 
 class Window(NamedTuple):
-    """How an operation moves over space: kernel and stride, (height, width) elements,
-    and the number of groups its channels are cut into."""
+    """How an operation moves over its input.
+
+    Attributes:
+        kernel: (height, width), elements.
+        stride: (height, width), elements.
+        groups: into how many its channels are cut.
+    """
 
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)

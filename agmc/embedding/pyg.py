@@ -83,12 +83,9 @@ class GraphConverter:
         self._sizes = np.array([group.size for group in graph.groups], dtype=float)
         self._widths = Widths(graph)
         self._full_channels, self._carried = _channels(graph)
-        self._space = np.array(
-            [spatial_size(graph.tensors[name].shape) for name in self.nodes]
-        ).reshape(-1, 2)
-        self._elements = np.array(
-            [math.prod(graph.tensors[name].shape[1:]) for name in self.nodes], dtype=float
-        )
+        shapes = [graph.tensors[name].shape for name in self.nodes]
+        self._elements = np.array([float(math.prod(shape[1:])) for shape in shapes])
+        self._space = np.array([spatial_size(shape) for shape in shapes]).reshape(-1, 2)
         self._node_base = self._static_nodes()
         operations = [op for _, op in edges]
         self._edge_base = self._static_edges(operations)
@@ -164,8 +161,12 @@ class GraphConverter:
     def _parameters_read(
         self, operations: Sequence[Operation]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the parameters of every edge (padded with one past the last), and
-        which parameters are trainable (0 for the padding)."""
+        """Which parameters every edge reads, and which are trainable.
+
+        Returns:
+            Rows of `Widths.parameters`, int64 [num_edges, most of one edge], padded
+            with the row past the last; 1 or 0 for every row, 0 for the padding.
+        """
         row = {name: i for i, name in enumerate(self._widths.parameters)}
         read = [[row[n] for n in self.graph.parameters_of(op)] for op in operations]
         longest = max(map(len, read), default=0)
@@ -192,8 +193,12 @@ def _sources(graph: ModelGraph, operation: Operation) -> Iterator[str]:
 
 
 def _channels(graph: ModelGraph) -> tuple[np.ndarray, np.ndarray]:
-    """Channels of every activation, [num_nodes], and how many of them go with one
-    channel of every group, [num_nodes, num_groups]."""
+    """How the channels of every activation follow those of the groups.
+
+    Returns:
+        Channels of the original network, float64 [num_nodes]; how many of them go with
+        one channel of a group, float64 [num_nodes, num_groups].
+    """
     groups = graph.groups
     owner = np.full(1 + max((i.max() for i in graph.group_atoms), default=0), -1)
     for g, ids in enumerate(graph.group_atoms):

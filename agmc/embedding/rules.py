@@ -54,10 +54,12 @@ class RulesEmbedding(Embedding):
         self._progress = Progress(graph)
 
     def rows(self, counts: np.ndarray) -> Tensor:
+        """All rows, float32 [num_decisions, 11], see `Embedding.rows`."""
         rows = np.concatenate([self._scaled, self._progress.rows(counts)], axis=1)
         return torch.from_numpy(rows.astype(np.float32))
 
     def row(self, step: int, counts: np.ndarray) -> Tensor:
+        """One row, float32 [11], see `Embedding.row`."""
         progress = self._progress.row(step, counts)
         row = np.concatenate([self._scaled[step], progress])
         return torch.from_numpy(row.astype(np.float32))

@@ -41,7 +41,7 @@ def _name(argument: Any) -> str | None:
 
 def _convolution(labels: Labels, operation: Operation) -> None:
     """[N, C_in, *] -> [N, C_out, *]; weight [C_out, C_in / groups, *]."""
-    source, weight = _name(operation.args[0]), _name(operation.args[1])
+    source, weight = _name(operation.args[0]), _name(operation.args[1]) or ""
     bias = _name(_argument(operation, 2))
     groups = _argument(operation, 6, 1)
     assert source is not None
@@ -72,7 +72,7 @@ def _convolution(labels: Labels, operation: Operation) -> None:
 
 def _linear(labels: Labels, operation: Operation) -> None:
     """[..., F_in] -> [..., F_out]; weight [F_out, F_in]."""
-    source, weight = _name(operation.args[0]), _name(operation.args[1])
+    source, weight = _name(operation.args[0]), _name(operation.args[1]) or ""
     bias = _name(_argument(operation, 2))
     assert source is not None
     incoming = labels.along(source, -1)
@@ -153,7 +153,8 @@ def _mean(labels: Labels, operation: Operation) -> None:
 
 def _add(labels: Labels, operation: Operation) -> None:
     """Sum of two activations: channels that meet go together."""
-    first, second = _name(operation.args[0]), _name(operation.args[1])
+    first = _name(operation.args[0]) or ""
+    second = _name(operation.args[1]) or ""
     if first not in labels.tensors or second not in labels.tensors:
         labels.leave_alone(operation, "a constant or parameter is added")
         return
@@ -284,7 +285,7 @@ def _pad(labels: Labels, operation: Operation) -> None:
 
 
 def _arithmetic_on_shapes(labels: Labels, operation: Operation) -> None:
-    """Makes no activation. (Numbers of channels are constants to torch.export.)"""
+    """Makes no activation; numbers of channels are constants to torch.export."""
 
 
 _RULES: dict[str, Rule] = {

@@ -33,6 +33,7 @@ class Labels:
         return np.zeros((1,) * len(shape), dtype=np.int64)
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """Of an activation or parameter."""
         if name in self.tensors:
             return self.tensors[name].shape
         return self.parameter_shapes[name]
@@ -51,6 +52,7 @@ class Labels:
         self.values[name] = labels
 
     def set_fixed(self, name: str) -> None:
+        """Says that an activation holds nothing that can go."""
         if name in self.tensors:
             self.set(name, np.zeros((1,) * len(self.shape(name)), dtype=np.int64))
 
@@ -87,6 +89,7 @@ class Labels:
                 self.parent[max(a, b)] = min(a, b)
 
     def root(self, atom: int) -> int:
+        """The one atom that stands for all that go together with `atom`."""
         while self.parent[atom] != atom:
             self.parent[atom] = self.parent[self.parent[atom]]
             atom = self.parent[atom]

@@ -37,6 +37,7 @@ class GraphNetwork(nn.Module):
     def __init__(self, program: Program, state: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.program = program
+        self.info: dict[str, Any] = {}
         if missing := [
             name for name in program.parameters + program.buffers if name not in state
         ]:
@@ -72,13 +73,14 @@ class GraphNetwork(nn.Module):
             )
             for i, operation in enumerate(program.operations)
         ]
-        self._stored = tuple(
+        read_directly = {
             name
-            for name in program.parameters + program.buffers
-            if any(
-                name in step.operation.refs() for step in self._steps if not step.layer
-            )
-        )
+            for step in self._steps
+            if step.layer is None
+            for name in step.operation.refs()
+        }
+        stored = program.parameters + program.buffers
+        self._stored = tuple(name for name in stored if name in read_directly)
 
     def forward(self, *inputs: Tensor) -> Any:
         """Inputs and outputs are those of the traced network."""
@@ -146,7 +148,9 @@ def _layer_path(operation: Operation) -> str:
 def _layer(operation: Operation, state: Mapping[str, Tensor]) -> nn.Module | None:
     """An empty module that does the same, or None where there is none."""
     path = _layer_path(operation)
-    named = [arg.name if isinstance(arg, Ref) else arg for arg in operation.args]
+    named: list[Any] = [
+        arg.name if isinstance(arg, Ref) else arg for arg in operation.args
+    ]
     if not path or operation.kwargs or named[1] != f"{path}.weight":
         return None
     if named[1] not in state:
@@ -154,16 +158,15 @@ def _layer(operation: Operation, state: Mapping[str, Tensor]) -> nn.Module | Non
     weight = state[named[1]]
     with torch.device("meta"):
         if operation.op == "aten.conv2d.default" and weight.ndim == 4:
-            bias, stride, padding, dilation, groups = (
-                *named[2:],
-                *(None, 1, 0, 1, 1)[len(named) - 2 :],
-            )
+            defaults: list[Any] = [None, 1, 0, 1, 1]
+            given = named[2:] + defaults[len(named) - 2 :]
+            bias, stride, padding, dilation, groups = given
             if bias not in (None, f"{path}.bias"):
                 return None
             return nn.Conv2d(
                 weight.shape[1] * groups,
                 weight.shape[0],
-                tuple(weight.shape[2:]),
+                _pair(list(weight.shape[2:])),
                 _pair(stride),
                 _pair(padding),
                 _pair(dilation),

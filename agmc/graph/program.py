@@ -57,6 +57,7 @@ class Program:
 
     Attributes:
         inputs: names of the inputs, in call order.
+        input_shapes: of one example each, batch first (1).
         operations: in execution order.
         outputs: tree (tuple, list or dict) of `Ref` that the network returns.
         parameters: qualified names of all parameters that operations read.
@@ -64,10 +65,15 @@ class Program:
     """
 
     inputs: tuple[str, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
     operations: tuple[Operation, ...]
     outputs: Any
     parameters: tuple[str, ...]
     buffers: tuple[str, ...]
+
+    def output_names(self) -> tuple[str, ...]:
+        """Names of all values that the network returns."""
+        return tuple(refs_in(self.outputs))
 
 
 def refs_in(tree: Any) -> Iterator[str]:
@@ -97,6 +103,7 @@ def program_to_json(program: Program) -> dict[str, Any]:
     """The program as values that `json.dumps` takes; `program_from_json` reverses."""
     return {
         "inputs": list(program.inputs),
+        "input_shapes": [list(shape) for shape in program.input_shapes],
         "operations": [
             [
                 operation.name,
@@ -129,6 +136,9 @@ def program_from_json(record: Any) -> Program:
         )
         program = Program(
             inputs=tuple(map(str, record["inputs"])),
+            input_shapes=tuple(
+                tuple(map(int, shape)) for shape in record["input_shapes"]
+            ),
             operations=operations,
             outputs=_decode(record["outputs"]),
             parameters=tuple(map(str, record["parameters"])),

@@ -36,13 +36,21 @@ def trace(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> ModelGr
     Raises:
         ValueError: the network cannot be exported, or a weight is not finite.
     """
-    inputs = (
-        (example_input,) if isinstance(example_input, Tensor) else (*example_input,)
-    )
+    return _model_graph(exported_program(model, example_input), model)
+
+
+def exported_program(
+    model: nn.Module, example_input: Tensor | Sequence[Tensor]
+) -> torch.export.ExportedProgram:
+    """What `torch.export` makes of a network, in evaluation mode.
+
+    Arguments and errors are those of `trace`.
+    """
+    if isinstance(example_input, Tensor):
+        example_input = (example_input,)
     _check_finite(model)
     with _evaluation_mode(model):
-        exported = _export(model, inputs)
-    return _model_graph(exported, model)
+        return _export(model, tuple(example_input))
 
 
 def _export(
@@ -119,8 +127,10 @@ def _model_graph(
     outputs = map_refs(outputs, lambda name: Ref(renamed.get(name, name)))
     operations = _without_unread(operations, outputs)
     read = {name for operation in operations for name in operation.refs()}
+    inputs = tuple(names[n] for n in signature.user_inputs if isinstance(n, str))
     program = Program(
-        inputs=tuple(names[n] for n in signature.user_inputs if isinstance(n, str)),
+        inputs=inputs,
+        input_shapes=tuple(tensors[name].shape for name in inputs),
         operations=tuple(operations),
         outputs=outputs,
         parameters=tuple(

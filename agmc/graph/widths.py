@@ -8,7 +8,16 @@ from agmc.graph.model_graph import ModelGraph
 from agmc.graph.program import Operation
 
 #: Operators whose multiply-adds are (positions) x (elements of the weight).
-MULTIPLY_ADD_KINDS = frozenset({"conv1d", "conv2d", "conv3d", "linear"})
+_LAYERS = frozenset(
+    {
+        *("conv1d", "conv2d", "conv3d", "linear"),
+        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    }
+)
+#: Matrix products of activations.
+_PRODUCTS = frozenset({"matmul", "mm", "bmm", "addmm", "baddbmm"})
+#: Operators that multiply and add in ways that nothing here counts.
+_UNCOUNTED = frozenset({"einsum", "scaled_dot_product_attention", "lstm", "gru"})
 
 
 class Widths:
@@ -21,6 +30,9 @@ class Widths:
 
     Args:
         graph: the traced network.
+
+    Raises:
+        ValueError: an operator multiplies in a way that has no closed form here.
 
     Arguments named `counts` are kept channels, int [..., num_groups], in the order of
     `graph.groups`; results have the shape of the leading dimensions.
@@ -44,20 +56,22 @@ class Widths:
                 self._repeats[cut.dim, g, self._row[cut.parameter]] = cut.index.shape[1]
         sizes = np.array([float(group.size) for group in graph.groups])
         self._constant = full - np.einsum("g,dgp->dp", sizes, self._repeats)
-        self._positions = {
-            op.name: positions
-            for op in graph.program.operations
-            if (positions := _positions(graph, op)) is not None
-        }
-        self.operations = tuple(self._positions)
-        self._weight_rows = np.array(
-            [
-                self._row[_weight(graph, graph.operations[name])]
-                for name in self.operations
-            ],
-            dtype=np.int64,
-        )
-        self._position_counts = np.array(list(self._positions.values()), dtype=float)
+        layers: dict[str, tuple[int, int]] = {}
+        products: dict[str, int] = {}
+        for op in graph.program.operations:
+            if op.kind in _UNCOUNTED:
+                raise ValueError(
+                    f"no closed form counts the multiply-adds of {op.kind} "
+                    f"{op.name!r} in {op.layer!r}"
+                )
+            if (weight := _weight(graph, op)) is not None:
+                layers[op.name] = self._row[weight], _positions(graph, op)
+            elif op.kind in _PRODUCTS:
+                products[op.name] = _product_macs(graph, op)
+        self.operations = (*layers, *products)
+        self._weight_rows = np.array([row for row, _ in layers.values()], dtype=int)
+        self._positions = np.array([n for _, n in layers.values()], dtype=float)
+        self._products = np.array(list(products.values()), dtype=float)
 
     def numels(self, counts: np.ndarray) -> np.ndarray:
         """Elements of every parameter and buffer, float64 [..., num_parameters]."""
@@ -68,7 +82,11 @@ class Widths:
 
     def macs(self, counts: np.ndarray) -> np.ndarray:
         """Multiply-adds for one input of every operation of `self.operations`."""
-        return self.numels(counts)[..., self._weight_rows] * self._position_counts
+        layers = self.numels(counts)[..., self._weight_rows] * self._positions
+        fixed = np.broadcast_to(
+            self._products, (*layers.shape[:-1], len(self._products))
+        )
+        return np.concatenate([layers, fixed], axis=-1)
 
     def macs_by_operation(self, counts: np.ndarray) -> dict[str, int]:
         """Operation name -> multiply-adds for one input, of one plan."""
@@ -103,16 +121,25 @@ class Widths:
 
 def _weight(graph: ModelGraph, operation: Operation) -> str | None:
     """Name of the weight of a layer that multiplies by a parameter, else None."""
-    if operation.kind not in MULTIPLY_ADD_KINDS:
+    if operation.kind not in _LAYERS:
         return None
-    named = list(operation.refs())
-    return named[1] if named[1] in graph.parameters else None
+    names = list(operation.refs())
+    return names[1] if names[1] in graph.parameters else None
 
 
-def _positions(graph: ModelGraph, operation: Operation) -> int | None:
-    """How many times a layer applies its weight for one input; None: no such layer."""
-    if _weight(graph, operation) is None:
-        return None
-    shape = graph.tensors[operation.name].shape
+def _positions(graph: ModelGraph, operation: Operation) -> int:
+    """How many times a layer applies its whole weight for one input."""
+    if operation.kind.startswith("conv_transpose"):
+        shape = graph.tensors[next(operation.refs())].shape
+    else:
+        shape = graph.tensors[operation.name].shape
     channel_dim = len(shape) - 1 if operation.kind == "linear" else 1
     return int(np.prod(shape, dtype=np.int64)) // shape[channel_dim]
+
+
+def _product_macs(graph: ModelGraph, operation: Operation) -> int:
+    """Of a product of two activations; its channels are left alone, so it is fixed."""
+    names = list(operation.refs())
+    first = names[1] if operation.kind in ("addmm", "baddbmm") else names[0]
+    inner = graph.tensors[first].shape[-1]
+    return inner * int(np.prod(graph.tensors[operation.name].shape, dtype=np.int64))

@@ -43,6 +43,7 @@ class BasicBlock(nn.Module):
         self.padding = (before, planes - in_planes - before)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The block's activations, after the sum and ReLU."""
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         if self.stride != 1:
@@ -98,6 +99,7 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The logits of a batch of images."""
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.layer3(self.layer2(self.layer1(out)))
         return self.linear(F.adaptive_avg_pool2d(out, 1).flatten(1))

@@ -174,14 +174,14 @@ class _Frame:
             parts.append(
                 f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" '
                 f'y2="{y:.1f}"/><text x="{_LEFT - 5}" y="{y + 4:.1f}" '
-                f'text-anchor="end">{_escape(text(round(value, 10)))}</text>'
+                f'text-anchor="end">{_escape(text(value))}</text>'
             )
         for value in self.x_ticks:
             if whole_x and value != int(value):
                 continue
             parts.append(
                 f'<text x="{self.x(value):.1f}" y="{floor + 14}" '
-                f'text-anchor="middle">{_escape(text(round(value, 10)))}</text>'
+                f'text-anchor="middle">{_escape(text(value))}</text>'
             )
         middle_x, middle_y = (_LEFT + WIDTH - _RIGHT) / 2, (_TOP + floor) / 2
         return [
@@ -204,7 +204,7 @@ def _ticks(low: float, high: float) -> tuple[float, ...]:
     unit = 10.0 ** math.floor(math.log10(raw))
     step = next(unit * m for m in (1, 2, 2.5, 5, 10) if unit * m >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return tuple(index * step for index in range(first, last + 1))
+    return tuple(round(index * step, 12) for index in range(first, last + 1))
 
 
 def _svg(title: str, summary: str, height: int, parts: Iterable[str]) -> str:

@@ -28,7 +28,8 @@ def write_report(run_directory: str | os.PathLike[str]) -> Path:
     phone. It is written whole or not at all.
 
     Args:
-        run_directory: holds `result.json`, `plan.json` and `episodes.jsonl`.
+        run_directory: holds `result.json`, `plan.json` and, after a search,
+            `episodes.jsonl`.
 
     Returns:
         Path of the page.
@@ -44,6 +45,7 @@ def write_report(run_directory: str | os.PathLike[str]) -> Path:
         partial.write_text(page, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise ValueError(f"{path} cannot be written: {error}") from error
     return path
 

@@ -50,8 +50,10 @@ class Progress:
         self._bars: Bars | None = None
         self._task: TaskID | None = None
         self._diverted: list[tuple[logging.StreamHandler[TextIO], TextIO]] = []
-        self._stage = ""
-        self._begin()
+        self._stage, self._unit = "", ""
+        self._total: int | None = None
+        self._first, self._next_line = 0, 0
+        self._start = time.perf_counter()
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -139,9 +141,9 @@ class Progress:
         if finished:
             logger.info("%s: done in %s", self._stage, duration_text(seconds))
         if self._bars is not None and self._task is not None:
-            if finished:
-                total = self._total or 1
-                self._bars.update(self._task, total=total, completed=total, left="")
+            if finished and self._total is None:
+                self._bars.update(self._task, total=1, completed=1)
+            self._bars.update(self._task, left="")
             self._bars.stop_task(self._task)
         self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + seconds
         self._begin()
@@ -188,11 +190,11 @@ def _not_progress(record: logging.LogRecord) -> bool:
 def _bars(console: Console) -> Bars:
     return Bars(
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
         TextColumn("{task.fields[left]}", markup=False),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
         refresh_per_second=4,
     )

@@ -38,7 +38,8 @@ class RunRecord:
         directory: of the run.
         result: the content of `result.json`.
         keep_ratio: channel group -> share kept, from `plan.json`, in file order.
-        episodes: in order of their number, each number once.
+        episodes: in order of their number, each number once; none where the plan was
+            given and not searched for.
     """
 
     directory: Path
@@ -51,7 +52,8 @@ class RunRecord:
         """Reads `result.json`, `plan.json` and `episodes.jsonl` of a run directory.
 
         Raises:
-            ValueError: one of the files is missing or is not what a run writes.
+            ValueError: one of the first two is missing, or a file is not what a run
+                writes.
         """
         directory = Path(directory)
         return cls(
@@ -127,6 +129,8 @@ def _keep_ratio(path: Path) -> dict[str, float]:
 
 
 def _episodes(path: Path) -> tuple[EpisodeRow, ...]:
+    if not path.exists():  # a plan that was given, not searched for
+        return ()
     lines = _text(path).split("\n")
     # A run that was killed while writing leaves a last line without its newline.
     complete, torn = lines[:-1], lines[-1]

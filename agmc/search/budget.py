@@ -134,7 +134,9 @@ class BoundBudget:
         """The metric of counts [..., num_decisions], shape [...]."""
         return self.cost_model.evaluate(self.budget.metric, counts)
 
-    def interval(self, counts: Sequence[int] | np.ndarray, step: int) -> tuple[int, int]:
+    def interval(
+        self, counts: Sequence[int] | np.ndarray, step: int
+    ) -> tuple[int, int]:
         """The smallest and the largest count allowed at decision `step`.
 
         Args:
@@ -156,8 +158,8 @@ class BoundBudget:
         top = int(np.count_nonzero(lowest <= self.limit)) - 1
         if top < 0:
             raise ValueError(
-                f"counts before decision {step} (={list(counts[:step])}) already exceed "
-                f"the budget {self.budget}; take them from `clamp`"
+                f"counts before decision {step} (={list(counts[:step])}) already "
+                f"exceed the budget {self.budget}; take them from `clamp`"
             )
         bottom = min(top, int(np.count_nonzero(highest < self.limit)))
         return int(options[bottom]), int(options[top])
@@ -206,12 +208,14 @@ class BoundBudget:
 def uniform_keep_ratio(bound: BoundBudget) -> float:
     """The largest share, in (0, 1], that is within the limit if all decisions keep it.
 
-    Found by bisection over plans rounded to whole channels.
+    Found by bisection over plans rounded to whole channels, to within a millionth.
     """
     low, high = 0.0, 1.0
     if bound.cost(_rounded(bound, high)) <= bound.limit:
         return high
-    for _ in range(40):
+    # Twenty halvings give a number that float32 holds exactly: actions are float32, and
+    # rounding must not lift the ratio over the edge that the bisection leads to.
+    for _ in range(20):
         middle = (low + high) / 2
         if bound.cost(_rounded(bound, middle)) <= bound.limit:
             low = middle
@@ -247,7 +251,7 @@ def _rounded(bound: BoundBudget, keep_ratio: float) -> np.ndarray:
 
 def _number(limit: float | str, metric: str) -> float:
     """The limit as a number; see `Budget`."""
-    way_out = "a share in (0, 1] or an absolute number above 1, such as 0.5, 200k or 60M"
+    way_out = "a share in (0, 1] or an absolute number above 1, as 0.5, 200k or 60M"
     number, unit = limit, ""
     if isinstance(limit, str):
         match = _NUMBER.fullmatch(limit)

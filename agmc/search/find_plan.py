@@ -22,7 +22,7 @@ from agmc.embedding.embedding import Embedding, EmbeddingContext, no_corpus
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
 from agmc.plan import PlanSpace
-from agmc.search.budget import Budget, uniform_keep_ratio
+from agmc.search.budget import Budget, uniform_plan
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog
 from agmc.search.evaluator import Evaluator
@@ -52,6 +52,8 @@ def find_plan(
     corpus: Callable[[], Sequence[ModelGraph]] = no_corpus,
     execution: Execution | None = None,
     directory: str | os.PathLike[str] | None = None,
+    graph: ModelGraph | None = None,
+    on_stage: Callable[[str], None] | None = None,
     on_episode: OnEpisode | None = None,
 ) -> Found:
     """Finds the plan of the highest reward within a budget.
@@ -78,6 +80,8 @@ def find_plan(
         corpus: other networks for the embedding to learn from.
         execution: device and precision; None chooses.
         directory: that the search can go on from; None keeps nothing.
+        graph: of the model, where it was traced before; None traces it.
+        on_stage: called with "embedding" and "search" when these begin.
         on_episode: see `search`.
 
     Raises:
@@ -87,8 +91,9 @@ def find_plan(
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
     build_embedding = _choose("embedding", embedding, EMBEDDINGS)
     build_agent = _choose("agent", agent, AGENTS)
-    device = next((weight.device for weight in model.parameters()), None)
-    graph = trace(model, data.example_input().to(device))
+    if graph is None:
+        device = next((weight.device for weight in model.parameters()), None)
+        graph = trace(model, data.example_input().to(device))
     space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, channel_step=channel_step)
     cost_model = CostModel(graph)
     bound = budget.bind(cost_model, space)
@@ -115,9 +120,13 @@ def find_plan(
             return Found.best_of(tuple(log.records[:episodes]))
     execution = Execution() if execution is None else execution
     pruner = Pruner(model, graph, importance=importance)
+    on_stage = on_stage or (lambda name: None)
+    on_stage("embedding")
+    observe = build_embedding(EmbeddingContext(graph, space, seed, corpus, checkpoint))
+    on_stage("search")
     env = CompressionEnv(
         bound,
-        build_embedding(EmbeddingContext(graph, space, seed, corpus, checkpoint)),
+        observe,
         evaluator(pruner, cost_model, data, execution),
         reward,
     )
@@ -126,7 +135,7 @@ def find_plan(
         num_decisions=env.num_decisions,
         num_episodes=episodes,
         seed=seed,
-        uniform_keep_ratio=uniform_keep_ratio(bound),
+        uniform_keep_ratios=tuple(uniform_plan(bound).keep_ratio.values()),
     )
     return search(
         env, build_agent(context), episodes=episodes, log=log, on_episode=on_episode

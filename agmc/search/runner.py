@@ -113,7 +113,7 @@ def run_episode(env: CompressionEnv, agent: Agent, index: int) -> EpisodeRecord:
     agent.begin_episode(index)
     observation, _ = env.reset()
     observations, executed = [], []
-    reward, done, info = 0.0, False, {}
+    reward, done = 0.0, False
     while not done:
         observations.append(torch.from_numpy(observation))
         action = agent.act(observations[-1], explore=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 def augment(
     images: Tensor, *, crop_padding: int, flip: bool, generator: torch.Generator
 ) -> Tensor:
-    """Every image shifted by up to `crop_padding` pixels each way, half of them flipped.
+    """Images shifted by up to `crop_padding` pixels each way, half of them flipped.
 
     The numbers are drawn on the CPU, so that a seed means the same on every device.
 

@@ -88,7 +88,10 @@ class Execution:
 
     def place(self, module: Module) -> Module:
         """Moves the module, in place, to the device and the layout; returns it."""
-        return module.to(self.torch_device).to(memory_format=self.memory_format)
+        module.to(self.torch_device)
+        # torch's stubs lack this form of the call.
+        module.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        return module
 
 
 def _cpu_has_bfloat16() -> bool:

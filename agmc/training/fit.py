@@ -106,7 +106,8 @@ def fit(
     The same seed gives the same weights on the same machine and number of threads.
 
     Args:
-        module: from images to logits; is left placed by `execution`, in evaluation mode.
+        module: from images to logits; is left placed by `execution`, in evaluation
+            mode.
         splits: only `train` is read.
         recipe: the knobs.
         execution: device and precision.

@@ -3,9 +3,9 @@ from __future__ import annotations
 import copy
 
 import pytest
+from sample_run import RESULT
 
 from agmc.report.before_after import before_after, budget_text
-from tests.report.sample_run import RESULT
 
 
 def rows(result: dict) -> dict[str, tuple[str, ...]]:

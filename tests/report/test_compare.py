@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sample_run import RESULT, write_run
 
 from agmc.report.compare import compare_runs
-from tests.report.sample_run import RESULT, write_run
 
 
 def test_one_row_a_run(tmp_path: Path) -> None:

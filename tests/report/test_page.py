@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from sample_run import RESULT, write_run
 
 from agmc.report.page import write_report
-from tests.report.sample_run import RESULT, write_run
 
 VOID = {"meta", "br"}
 

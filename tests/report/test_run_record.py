@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from sample_run import GROUPS, write_run
 
 from agmc.report.run_record import RunRecord, number
-from tests.report.sample_run import GROUPS, write_run
 
 
 def test_reads_what_a_run_writes(tmp_path: Path) -> None:
@@ -40,18 +40,29 @@ def test_only_the_last_run_of_a_directory_counts(tmp_path: Path) -> None:
     assert episode.reward is None
 
 
+def test_a_plan_that_was_given_has_no_episodes(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    (tmp_path / "episodes.jsonl").unlink()
+    assert RunRecord.load(tmp_path).episodes == ()
+
+
+@pytest.mark.parametrize("name", ["result.json", "plan.json"])
+def test_a_missing_file_is_named_in_one_line(tmp_path: Path, name: str) -> None:
+    write_run(tmp_path, episodes=1)
+    (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match=f"{name} does not exist; give"):
+        RunRecord.load(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["result.json", "plan.json", "episodes.jsonl"])
 @pytest.mark.parametrize(
-    "content", [None, b"{", b"[1]\n", b'{"keep_ratio": 1}\n', b"\xff\xfe\n"]
+    "content", [b"{\n", b"[1]\n", b'{"keep_ratio": 1}\n', b"\xff\xfe\n"]
 )
-def test_missing_and_broken_files_are_named_in_one_line(
-    tmp_path: Path, name: str, content: bytes | None
+def test_a_broken_file_is_named_in_one_line(
+    tmp_path: Path, name: str, content: bytes
 ) -> None:
     write_run(tmp_path, episodes=1)
-    if content is None:
-        (tmp_path / name).unlink()
-    else:
-        (tmp_path / name).write_bytes(content + b"\n")
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=name) as caught:
         RunRecord.load(tmp_path)
     assert "\n" not in str(caught.value)

@@ -14,7 +14,7 @@ from agmc.cost.model import Cost
 from agmc.embedding.embedding import Embedding
 from agmc.graph.model_graph import ChannelGroup
 from agmc.plan import PlanSpace
-from agmc.search.budget import BoundBudget, Budget, uniform_keep_ratio
+from agmc.search.budget import BoundBudget, Budget, uniform_plan
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluation
 from agmc.search.reward import error
@@ -85,6 +85,6 @@ def make_agent(build, *, episodes=20, seed=0, **knobs):
         num_decisions=3,
         num_episodes=episodes,
         seed=seed,
-        uniform_keep_ratio=uniform_keep_ratio(env.budget),
+        uniform_keep_ratios=tuple(uniform_plan(env.budget).keep_ratio.values()),
     )
     return build(context, **knobs)

@@ -78,12 +78,10 @@ def bounds(draw):
     share = draw(st.floats(0, 1))
     limit = whole.smallest + share * (whole.original - whole.smallest)
     limit = draw(st.sampled_from([limit, float(int(limit)), limit * 1.1]))
-    return BoundBudget(
-        Budget("macs", max(limit, whole.smallest, 1.5)), model, space
-    )
+    return BoundBudget(Budget("macs", max(limit, whole.smallest, 1.5)), model, space)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(bounds(), st.data())
 def test_any_actions_end_within_one_rounding_step(bound, data):
     number = len(bound.space)
@@ -127,6 +125,18 @@ def test_uniform_plan_leaves_no_notch_that_fits(bound):
                 raised = counts.copy()
                 raised[step] = count
                 assert bound.cost(raised) > bound.limit
+
+
+@pytest.mark.parametrize("share", [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+def test_uniform_keep_ratio_survives_float32_actions(share):
+    bound = bound_of([16, 16, 32, 32, 64, 64], share)
+    ratio = uniform_keep_ratio(bound)
+    rounded = [decision.nearest(ratio) for decision in bound.space]
+    counts = walk(bound, [float(np.float32(ratio))] * 6)
+    assert counts[:4].tolist() == rounded[:4]
+    assert all(counts >= rounded)
+    one_more = [decision.nearest(ratio + 2e-6) for decision in bound.space]
+    assert bound.cost(np.array(one_more)) > bound.limit
 
 
 def test_interval_by_hand():

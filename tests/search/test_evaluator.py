@@ -1,4 +1,4 @@
-"""An evaluation is prune, recalibrate, measure; each plan once; never the test split."""
+"""Prune, recalibrate, measure: each plan once, and never on the test split."""
 
 from __future__ import annotations
 

@@ -1,0 +1,176 @@
+"""Checkpoint: a network as one safetensors file that needs no source code.
+
+The tensors stand under their qualified names. The file's metadata hold `format`
+("agmc"), `version`, `program` (the operations as JSON, compressed with zlib, in
+base64) and `info` (what the writer wants to say, JSON). Nothing in it is executed but
+the pure ATen operators that `agmc.graph.program.operator_of` admits.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from agmc.graph.network import GraphNetwork
+from agmc.graph.program import Program, program_from_json, program_to_json
+from agmc.graph.trace import trace
+
+_FORMAT = "agmc"
+_VERSION = "1"
+#: A description larger than this is no network but an attack.
+_LARGEST_DESCRIPTION = 64 * 2**20
+
+
+def save(
+    module: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    example_input: Tensor | Sequence[Tensor] | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> int:
+    """Writes a network whole or not at all.
+
+    Args:
+        module: what `agmc.compress` or `agmc.load` returned; any other network with an
+            `example_input` to trace it.
+        path: of the file.
+        example_input: a Tensor or a tuple of Tensors, batch first.
+        info: JSON values that `load` gives back as `module.info`.
+
+    Returns:
+        the size of the file in bytes.
+
+    Raises:
+        ValueError: the module's operations are unknown and no example was given.
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    content = to_bytes(module, example_input=example_input, info=info)
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+    return len(content)
+
+
+def to_bytes(
+    module: nn.Module,
+    *,
+    example_input: Tensor | Sequence[Tensor] | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> bytes:
+    """What `save` writes."""
+    program, constants = _program_of(module, example_input)
+    tensors = {
+        **constants,
+        **dict(module.named_buffers(remove_duplicate=False)),
+        **dict(module.named_parameters(remove_duplicate=False)),
+    }
+    packed = zlib.compress(json.dumps(program_to_json(program)).encode(), 9)
+    return safetensors.torch.save(
+        {
+            name: tensors[name]
+            .detach()
+            .cpu()
+            .clone(memory_format=torch.contiguous_format)
+            for name in program.parameters + program.buffers
+        },
+        {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "program": base64.b64encode(packed).decode(),
+            "info": json.dumps(dict(info or {})),
+        },
+    )
+
+
+def load(path: str | os.PathLike[str]) -> GraphNetwork:
+    """Reads what `save` wrote: a network that runs with agmc and torch alone.
+
+    Returns:
+        the network in evaluation mode on the CPU, with its `info`.
+
+    Raises:
+        ValueError: the file is truncated, damaged or of another kind.
+        OSError: it cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path} does not exist")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{path} is truncated, or no safetensors file: {error}"
+        ) from error
+    if metadata.get("format") != _FORMAT:
+        raise ValueError(
+            f"{path} is no agmc checkpoint: it holds weights without a network; load "
+            "them into their network (model.weights=FILE) and compress that"
+        )
+    if metadata.get("version") != _VERSION:
+        raise ValueError(
+            f"{path} has format version {metadata.get('version')!r}, this agmc reads "
+            f"{_VERSION!r}; update agmc"
+        )
+    try:
+        program = _unpack(metadata["program"])
+        network = GraphNetwork(program, state)
+        network.info = json.loads(metadata["info"])
+    except (KeyError, ValueError, TypeError, RuntimeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    for name, value in network.state_dict().items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ValueError(f"{path} is damaged: {name} holds NaN or infinity")
+    return network.eval()
+
+
+def _program_of(
+    module: nn.Module, example_input: Tensor | Sequence[Tensor] | None
+) -> tuple[Program, Mapping[str, Tensor]]:
+    if isinstance(module, GraphNetwork):
+        return module.program, {}
+    if example_input is not None:
+        graph = trace(module, example_input)
+        return graph.program, graph.constants
+    program = getattr(module, "agmc_program", None)
+    if isinstance(program, Program):
+        return program, {}
+    raise ValueError(
+        f"the operations of this {type(module).__name__} are unknown: hand in "
+        "example_input=..., or save what agmc.compress returned"
+    )
+
+
+def _unpack(text: str) -> Program:
+    try:
+        reader = zlib.decompressobj()
+        content = reader.decompress(
+            base64.b64decode(text, validate=True), _LARGEST_DESCRIPTION
+        )
+        if not reader.eof:
+            raise ValueError("the description of the network is cut off or too large")
+    except (zlib.error, binascii.Error) as error:
+        raise ValueError(
+            f"the description of the network is broken: {error}"
+        ) from error
+    return program_from_json(json.loads(content))

@@ -1,0 +1,147 @@
+"""ONNX: the deployable graph, checked in ONNX Runtime against the network."""
+
+from __future__ import annotations
+
+import logging
+import os
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from agmc.graph.trace import exported_program
+
+#: Largest allowed difference, relative to the largest output.
+TOLERANCE = 1e-4
+
+
+def save_onnx(
+    module: nn.Module,
+    path: str | os.PathLike[str],
+    example_input: Tensor | Sequence[Tensor],
+) -> float:
+    """Writes the network as ONNX with a free batch size, and checks it.
+
+    The file is written whole or not at all, and only if ONNX Runtime agrees.
+
+    Args:
+        module: in float32, on the CPU.
+        path: of the file.
+        example_input: a Tensor or a tuple of Tensors, batch first.
+
+    Returns:
+        the largest difference of an output, relative to the largest output.
+
+    Raises:
+        ValueError: the network cannot be exported, or ONNX Runtime disagrees by more
+            than `TOLERANCE`.
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    single = isinstance(example_input, Tensor)
+    inputs = (example_input,) if single else tuple(example_input)
+    exported = exported_program(module, inputs)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx-") as folder:
+        partial = Path(folder) / "network.onnx"
+        try:
+            with _quiet():
+                torch.onnx.export(
+                    exported,
+                    (),
+                    partial,
+                    dynamo=True,
+                    external_data=False,
+                    verbose=False,
+                )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = (str(error).strip() or "no reason given").splitlines()[0]
+            raise ValueError(
+                f"the network cannot be written as ONNX: {reason}"
+            ) from error
+        difference = compare_onnx(module, partial, inputs)
+        if not difference <= TOLERANCE:
+            raise ValueError(
+                f"ONNX Runtime differs from the network by {difference:.1e} of the "
+                f"largest output, more than {TOLERANCE:.0e}; {path} was not written"
+            )
+        os.replace(partial, path)
+    return difference
+
+
+def compare_onnx(
+    module: nn.Module, path: str | os.PathLike[str], inputs: Sequence[Tensor]
+) -> float:
+    """Largest difference of any output, relative to the largest, at two batch sizes."""
+    session = _session(path)
+    worst = 0.0
+    for batch in (tuple(x[:1] for x in inputs), tuple(inputs)):
+        with torch.no_grad():
+            expected = torch.utils._pytree.tree_leaves(module(*batch))
+        feeds = {
+            node.name: x.numpy()
+            for node, x in zip(session.get_inputs(), batch, strict=True)
+        }
+        for theirs, ours in zip(session.run(None, feeds), expected, strict=True):
+            scale = max(float(ours.abs().max()), 1e-6)
+            worst = max(worst, float(np.abs(theirs - ours.numpy()).max()) / scale)
+    return worst
+
+
+def onnx_latency_ms(
+    paths: Sequence[str | os.PathLike[str]], inputs: Sequence[Tensor], *, runs: int = 50
+) -> list[float]:
+    """Median milliseconds of one call, one input (batch 1) on one thread.
+
+    The files take turns run by run, so that a busy machine slows all alike.
+
+    Args:
+        paths: ONNX files with the same inputs.
+        inputs: an example, batch first.
+        runs: of every file, >= 1.
+    """
+    feeds = [x[:1].numpy() for x in inputs]
+    sessions = [_session(path) for path in paths]
+    seconds: list[list[float]] = [[] for _ in sessions]
+    for run in range(-3, runs):
+        for index, session in enumerate(sessions):
+            named = {
+                node.name: x
+                for node, x in zip(session.get_inputs(), feeds, strict=True)
+            }
+            started = time.perf_counter()
+            session.run(None, named)
+            if run >= 0:  # the first runs warm up
+                seconds[index].append(time.perf_counter() - started)
+    return [1000 * statistics.median(times) for times in seconds]
+
+
+def _session(path: str | os.PathLike[str]) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(
+        os.fspath(path), options, providers=["CPUExecutionProvider"]
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of its own affairs and logs every pass."""
+    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,292 @@
+"""The whole line, from a trained network to the files of a run directory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from agmc.compression.importance import Importance
+from agmc.compression.prune import Pruner
+from agmc.cost.model import CostModel
+from agmc.data import Splits
+from agmc.export.checkpoint import load, save, to_bytes
+from agmc.export.onnx import onnx_latency_ms, save_onnx
+from agmc.graph.model_graph import ModelGraph
+from agmc.graph.trace import trace
+from agmc.plan import Plan, kept_channels
+from agmc.report.page import write_report
+from agmc.report.progress import Progress
+from agmc.training import (
+    Batches,
+    Distillation,
+    EpochRecord,
+    Execution,
+    accuracy,
+    batches_of,
+    distil,
+    recalibrate_batch_norm,
+)
+
+#: Largest difference between the network in memory and the one that was saved.
+_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """What happens after the plan is found, and the record of the whole.
+
+    Attributes:
+        finetune: the recipe; None leaves the fine-tuning out.
+        importance: scores the channels; those with the highest stay.
+        recalibration_images: training images for batch norm after pruning; 0 = off.
+        batch_size: images per forward pass of an evaluation.
+        execution: device and precision.
+        seed: of the fine-tuning.
+        settings: what the record says of the run (model, data, embedding, ...).
+        search: what the record says of the search.
+        command: that starts the same run again.
+    """
+
+    finetune: Distillation | None
+    importance: Importance
+    recalibration_images: int
+    batch_size: int
+    execution: Execution
+    seed: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    def run(
+        self,
+        model: nn.Module,
+        graph: ModelGraph,
+        splits: Splits,
+        plan: Plan,
+        budget: tuple[str, float],
+        directory: Path,
+        progress: Progress,
+    ) -> dict[str, Any]:
+        """Prunes, fine-tunes, exports, evaluates and writes the files of a run.
+
+        Args:
+            model: the trained network.
+            graph: its graph.
+            splits: the data; `test` is read once, at the end.
+            plan: what stays of every channel group.
+            budget: metric and absolute limit.
+            directory: of the run.
+            progress: told about every stage.
+
+        Returns:
+            the content of `result.json`.
+
+        Raises:
+            ValueError: the compressed network breaks the budget, or a saved file
+                differs from the network.
+        """
+        example = splits.example_input()
+        plan.save(directory / "plan.json")
+
+        progress.stage("prune")
+        small = self.execution.place(
+            Pruner(model, graph, importance=self.importance).prune(plan)
+        )
+        search = self._batches(splits, "search")
+        raw = {"search": accuracy(small, search, execution=self.execution)}
+        unrecalibrated = _copy_of_state(small)
+        if self.recalibration_images:
+            recalibrate_batch_norm(
+                small,
+                batches_of(
+                    splits,
+                    "train",
+                    execution=self.execution,
+                    limit=self.recalibration_images,
+                    batch_size=self.batch_size,
+                ),
+                execution=self.execution,
+            )
+        pruned = {"search": accuracy(small, search, execution=self.execution)}
+        before_finetune = _copy_of_state(small)
+
+        if self.finetune is not None:
+            progress.stage("fine-tune", total=self.finetune.epochs, unit="epoch")
+            distil(
+                small,
+                model,
+                splits,
+                self.finetune,
+                execution=self.execution,
+                seed=self.seed,
+                on_epoch=show_epochs(progress),
+            )
+
+        progress.stage("export")
+        info = {
+            "classes": list(splits.classes),
+            "mean": list(splits.mean),
+            "std": list(splits.std),
+            **dict(self.settings),
+        }
+        num_bytes = save(small, directory / "compressed.safetensors", info=info)
+        small, model = small.cpu(), model.cpu()
+        final = load(directory / "compressed.safetensors")
+        _must_agree(small, final, example)
+        save_onnx(final, directory / "compressed.onnx", example)
+        with TemporaryDirectory(dir=directory, prefix=".baseline-") as folder:
+            original = Path(folder) / "original.onnx"
+            save_onnx(model, original, example)
+            paths = [original, directory / "compressed.onnx"]
+            latencies = onnx_latency_ms(paths, (example,))
+
+        # From here on nothing is chosen any more, so the test split may be read.
+        progress.stage("evaluate")
+        test = self._batches(splits, "test")
+        final = self.execution.place(final)
+        model = self.execution.place(model)
+        small = self.execution.place(small)
+        compressed = self._accuracies(final, search, test)
+        baseline = self._accuracies(model, search, test)
+        small.load_state_dict(before_finetune)
+        pruned["test"] = accuracy(small, test, execution=self.execution)
+        small.load_state_dict(unrecalibrated)
+        raw["test"] = accuracy(small, test, execution=self.execution)
+
+        original_bytes = len(to_bytes(model, example_input=example))
+        costs = CostModel(graph)
+        whole = costs.cost(kept_channels(graph, None))
+        kept = costs.cost(kept_channels(graph, plan))
+        sizes = {"macs": kept.macs, "params": kept.params, "bytes": num_bytes}
+        metric, limit = budget
+        result: dict[str, Any] = {
+            "baseline": {
+                "accuracy": baseline,
+                "macs": whole.macs,
+                "params": whole.params,
+                "bytes": original_bytes,
+                "latency_ms": latencies[0],
+            },
+            "pre_finetune": {
+                "accuracy": pruned,
+                "accuracy_without_recalibration": raw,
+                **sizes,
+                "latency_ms": latencies[1],
+            },
+            "compressed": {
+                "accuracy": compressed,
+                **sizes,
+                "latency_ms": latencies[1],
+            },
+            "budget": {
+                "metric": metric,
+                "limit": limit,
+                "value": sizes[metric],
+                "holds": sizes[metric] <= limit,
+            },
+            "settings": dict(self.settings),
+            "search": dict(self.search),
+            "seconds": {k: round(v, 3) for k, v in progress.seconds.items()},
+            "seed": self.seed,
+            "versions": versions(),
+            "command": self.command,
+        }
+        write_json(directory / "result.json", result)
+        write_report(directory)
+        if not result["budget"]["holds"]:
+            raise ValueError(
+                f"the compressed network has {sizes[metric]} {metric}, more than the "
+                f"budget of {limit:.0f}; see {directory / 'result.json'}"
+            )
+        return result
+
+    def _batches(self, splits: Splits, split: str) -> Batches:
+        return batches_of(
+            splits, split, execution=self.execution, batch_size=self.batch_size
+        )
+
+    def _accuracies(
+        self, module: nn.Module, search: Batches, test: Batches
+    ) -> dict[str, float]:
+        return {
+            "search": accuracy(module, search, execution=self.execution),
+            "test": accuracy(module, test, execution=self.execution),
+        }
+
+
+def graph_of(model: nn.Module, splits: Splits) -> ModelGraph:
+    """Traces the network with an image of the data.
+
+    Raises:
+        ValueError: the network does not take these images, or does not tell as many
+            classes apart as they have.
+    """
+    graph = trace(model, splits.example_input())
+    check_classes(graph, splits)
+    return graph
+
+
+def check_classes(graph: ModelGraph, splits: Splits) -> None:
+    """Holds the network's output to the number of classes of the data.
+
+    Raises:
+        ValueError: they differ.
+    """
+    outputs = [graph.tensors[name].shape for name in graph.program.output_names()]
+    if outputs != [(1, splits.num_classes)]:
+        raise ValueError(
+            f"the network's outputs have the shapes {outputs}, the data "
+            f"{splits.name!r} have {splits.num_classes} classes and need "
+            f"[(1, {splits.num_classes})]"
+        )
+
+
+def show_epochs(progress: Progress) -> Callable[[EpochRecord], None]:
+    """Tells of every epoch of a training."""
+
+    def show(record: EpochRecord) -> None:
+        note = f"loss {record.loss:.3f}, train accuracy {record.accuracy:.3f}"
+        progress.step(record.epoch, note=note)
+
+    return show
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the numbers of a run."""
+    packages = ("agmc", "torch", "torchvision", "torch-geometric", "onnxruntime")
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {
+        "python": platform.python_version(),
+        **found,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)
+
+
+def _copy_of_state(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def _must_agree(module: nn.Module, loaded: nn.Module, example: torch.Tensor) -> None:
+    with torch.no_grad():
+        difference = float((module(example) - loaded(example)).abs().max())
+    if not difference <= _TOLERANCE:
+        raise ValueError(
+            f"the saved network differs from the one in memory by {difference:.1e}, "
+            f"more than {_TOLERANCE:.0e}"
+        )

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import torch
+
+from agmc.agents import AgentContext, Episode, Uniform
+
+
+def test_every_action_is_the_uniform_keep_ratio() -> None:
+    agent = Uniform(AgentContext(3, 2, 5, 0, uniform_keep_ratio=0.37))
+    for index in range(3):
+        agent.begin_episode(index)
+        actions = [agent.act(torch.rand(3)), agent.act(torch.rand(3), explore=False)]
+        assert actions == [0.37, 0.37]
+        agent.observe(Episode(torch.rand(2, 3), torch.rand(2), float(index)))

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from agmc.embedding import checkpoint
+from agmc.embedding.autoencoder import GraphAutoencoder
+from agmc.embedding.checkpoint import key_of, load_autoencoder, save_autoencoder
+from agmc.embedding.pyg import GraphConverter
+from tests.embedding.embedding_nets import chain_graph
+
+
+@pytest.fixture
+def model():
+    model = GraphAutoencoder(dim=8, hidden=16, layers=2)
+    model.fit([GraphConverter(chain_graph()).data()], steps=2)
+    return model
+
+
+@pytest.fixture
+def path(model, tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    save_autoencoder(model, path, key="what it was learned from")
+    return path
+
+
+def header_of(path):
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    return json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"]
+
+
+def test_round_trip(model, path):
+    again = load_autoencoder(path)
+    data = GraphConverter(chain_graph()).data()
+    assert torch.equal(again(data), model(data))
+    assert key_of(path) == "what it was learned from"
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_truncated(path):
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="is no graph auto-encoder"):
+        load_autoencoder(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04K\x01."])
+def test_garbage(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is no graph auto-encoder"):
+        key_of(path)
+
+
+def test_foreign_safetensors(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="format None"):
+        load_autoencoder(path)
+
+
+def test_missing(tmp_path):
+    with pytest.raises(ValueError, match="is no file"):
+        load_autoencoder(tmp_path / "nothing.safetensors")
+
+
+def test_weights_of_other_sizes(path):
+    state, header = load_file(path), header_of(path)
+    state["decoder.nodes.0.weight"] = torch.zeros(16, 9)
+    save_file(state, path, metadata=header)
+    with pytest.raises(ValueError, match="damaged"):
+        load_autoencoder(path)
+
+
+def test_missing_weights(path):
+    state, header = load_file(path), header_of(path)
+    del state["encoder.output.weight"]
+    save_file(state, path, metadata=header)
+    with pytest.raises(ValueError, match="damaged"):
+        load_autoencoder(path)
+
+
+def test_other_columns(path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "NODE_COLUMNS", checkpoint.NODE_COLUMNS[1:])
+    with pytest.raises(ValueError, match="other graph attributes"):
+        load_autoencoder(path)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from agmc.embedding.embedding import EmbeddingContext
+from agmc.embedding.learned import autoencoder
+from agmc.embedding.progress import Progress
+from agmc.plan import PlanSpace
+from tests.embedding.embedding_nets import chain_graph, residual_graph
+
+QUICK = {
+    "dim": 8,
+    "hidden": 16,
+    "layers": 2,
+    "variants": 2,
+    "corpus_variants": 1,
+    "steps": 5,
+}
+
+
+@pytest.fixture
+def context():
+    graph = residual_graph(8, 2)
+    return EmbeddingContext(graph, PlanSpace(graph), seed=3)
+
+
+@pytest.mark.parametrize("follow_plan", [False, True])
+def test_row_equals_call_and_calls_agree(context, follow_plan):
+    embedding = autoencoder(context, **QUICK, follow_plan=follow_plan)
+    plan = context.space.sample(torch.Generator().manual_seed(2))
+    rows = embedding(plan)
+    assert rows.shape == (len(context.space), embedding.dim) == (3, 11)
+    assert rows.dtype == torch.float32 and not rows.requires_grad
+    assert rows.abs().max() <= 1
+    assert torch.equal(rows, embedding(plan))
+    counts = context.space.counts(plan)
+    for step in range(len(context.space)):
+        future = counts.copy()
+        future[step:] = 1
+        assert torch.equal(embedding.row(step, counts), rows[step])
+        assert torch.equal(embedding.row(step, future), rows[step])
+
+
+def test_only_the_last_three_columns_follow_the_plan(context):
+    embedding = autoencoder(context, **QUICK)
+    plan = context.space.sample(torch.Generator().manual_seed(2))
+    full, pruned = embedding(None), embedding(plan)
+    assert torch.equal(full[:, :-3], pruned[:, :-3])
+    progress = Progress(context.graph).rows(context.space.counts(plan))
+    assert torch.equal(pruned[:, -3:], torch.from_numpy(progress).float())
+
+
+def test_follow_plan_encodes_the_pruned_network(context):
+    still = autoencoder(context, **QUICK)
+    following = autoencoder(context, **QUICK, follow_plan=True)
+    plan = context.space.sample(torch.Generator().manual_seed(2))
+    assert torch.allclose(still(None), following(None), atol=1e-6)
+    assert torch.equal(still(plan)[0], following(plan)[0])
+    assert not torch.allclose(still(plan)[2], following(plan)[2], atol=1e-3)
+
+
+def test_decisions_can_be_told_apart(context):
+    vectors = autoencoder(context, **QUICK)(None)[:, :-3]
+    distances = torch.cdist(vectors, vectors) + torch.eye(len(vectors))
+    assert distances.min() > 0.1
+    assert torch.allclose(vectors.mean(dim=0), torch.zeros(8), atol=1e-5)
+
+
+def test_one_decision_alone_is_all_zero():
+    graph = chain_graph()
+    group = graph.groups[0]
+    graph = dataclasses.replace(
+        graph, groups=(group,), group_atoms=graph.group_atoms[:1]
+    )
+    embedding = autoencoder(EmbeddingContext(graph, PlanSpace(graph)), **QUICK)
+    assert embedding(None)[0, :-3].tolist() == [0] * 8
+
+
+def test_same_seed_same_rows(context):
+    rows = autoencoder(context, **QUICK)(None)
+    assert torch.equal(rows, autoencoder(context, **QUICK)(None))
+    other = dataclasses.replace(context, seed=4)
+    assert not torch.equal(rows, autoencoder(other, **QUICK)(None))
+
+
+def test_checkpoint_is_written_read_and_replaced(context, tmp_path):
+    calls = []
+
+    def corpus():
+        calls.append(1)
+        return [chain_graph()]
+
+    path = tmp_path / "encoder.safetensors"
+    context = dataclasses.replace(context, corpus=corpus, checkpoint=path)
+    rows = autoencoder(context, **QUICK)(None)
+    written = path.read_bytes()
+    assert torch.equal(rows, autoencoder(context, **QUICK)(None))
+    assert len(calls) == 1
+    autoencoder(context, **{**QUICK, "steps": 6})
+    assert len(calls) == 2 and path.read_bytes() != written
+
+
+def test_a_foreign_file_is_left_alone(context, tmp_path):
+    path = tmp_path / "letters.safetensors"
+    path.write_text("dear reader")
+    context = dataclasses.replace(context, checkpoint=path)
+    with pytest.raises(ValueError, match="give another file or delete it"):
+        autoencoder(context, **QUICK)
+    assert path.read_text() == "dear reader"
