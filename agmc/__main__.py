@@ -25,16 +25,18 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from torch import nn
 
-from agmc.cost.model import METRICS, CostModel
+from agmc.cost.model import METRICS, CostModel, cost_of
 from agmc.data import Splits
 from agmc.export.checkpoint import load
 from agmc.export.onnx import save_onnx
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
-from agmc.pipeline import Pipeline, check_classes, graph_of, show_epochs, write_json
+from agmc.models import save_weights
+from agmc.pipeline import Pipeline, graph_of, show_epochs, write_json
 from agmc.plan import Plan, PlanSpace, kept_channels
 from agmc.report.before_after import before_after, budget_text
 from agmc.report.compare import compare_runs
+from agmc.report.groups import groups_table
 from agmc.report.page import write_report
 from agmc.report.progress import Progress
 from agmc.report.table import Table
@@ -135,9 +137,9 @@ def train(config: DictConfig, directory: Path) -> None:
         result = _accuracies(model, splits, config, execution)
         model.cpu()
         graph = graph_of(model, splits)
-    cost = CostModel(graph).cost(kept_channels(graph, None))
+    cost = cost_of(graph)
     result = {**result, "macs": cost.macs, "params": cost.params}
-    _save_weights(model, directory / "weights.safetensors")
+    save_weights(model, directory / "weights.safetensors")
     write_json(directory / "result.json", {"baseline": result, **_record(config)})
     _show_network(result)
     _log.info("weights are in %s", directory / "weights.safetensors")
@@ -155,9 +157,8 @@ def evaluate(config: DictConfig, directory: Path) -> None:
             f"{splits.name!r} are {(1, *splits.image_shape)}"
         )
     graph = graph_of(network, splits)
-    check_classes(graph, splits)
     execution: Execution = instantiate(config.execution)
-    cost = CostModel(graph).cost(kept_channels(graph, None))
+    cost = cost_of(graph)
     result = {
         **_accuracies(execution.place(network), splits, config, execution),
         "macs": cost.macs,
@@ -187,26 +188,14 @@ def graph(config: DictConfig, directory: Path) -> None:
     checkpoint = config.checkpoint
     model = load(checkpoint) if checkpoint else _fresh_model(config, splits)
     traced = trace(model, splits.example_input())
-    costs = CostModel(traced)
-    sizes = kept_channels(traced, None)
-    whole = costs.cost(sizes)
-    rows = []
-    for index, group in enumerate(traced.groups):
-        half = sizes.copy()
-        half[index] = max(1, group.size // 2)
-        saved = [
-            1 - int(costs.evaluate(metric, half)) / getattr(whole, metric)
-            for metric in METRICS
-        ]
-        rows.append((group.name, str(group.size), *(f"{s:.1%}" for s in saved)))
-    columns = ("channel group", "channels", *(f"{m} saved by half" for m in METRICS))
-    _show(Table(title="", columns=columns, rows=tuple(rows)))
+    _show(groups_table(traced))
     for reason in traced.unprunable:
         _log.info("%s", reason)
+    cost = cost_of(traced)
     _log.info(
         "%d operations, %d channel groups, %s MACs, %s parameters",
         *(len(traced.program.operations), len(traced.groups)),
-        *(f"{whole.macs:,}", f"{whole.params:,}"),
+        *(f"{cost.macs:,}", f"{cost.params:,}"),
     )
 
 
@@ -288,14 +277,6 @@ def _settings(config: DictConfig) -> dict[str, Any]:
         "episodes": config.search.episodes,
         "budget": str(config.budget),
     }
-
-
-def _save_weights(model: nn.Module, path: Path) -> None:
-    from safetensors.torch import save_file
-
-    partial = path.with_name(path.name + ".partial")
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, partial)
-    partial.replace(path)
 
 
 def _record(config: DictConfig) -> dict[str, Any]:

@@ -99,6 +99,16 @@ def map_refs(tree: Any, function: Callable[[str], Any]) -> Any:
     return tree
 
 
+def argument(operation: Operation, position: int, default: Any = None) -> Any:
+    """A positional argument, or the default where the call left it out."""
+    return operation.args[position] if len(operation.args) > position else default
+
+
+def name_of(value: Any) -> str | None:
+    """The name that an argument refers to; None for a constant."""
+    return value.name if isinstance(value, Ref) else None
+
+
 def program_to_json(program: Program) -> dict[str, Any]:
     """The program as values that `json.dumps` takes; `program_from_json` reverses."""
     return {

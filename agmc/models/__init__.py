@@ -2,6 +2,13 @@
 
 from agmc.models.cifar_resnet import CifarResNet
 from agmc.models.registry import build, names
-from agmc.models.weights import load_model, load_weights
+from agmc.models.weights import load_model, load_weights, save_weights
 
-__all__ = ["CifarResNet", "build", "load_model", "load_weights", "names"]
+__all__ = [
+    "CifarResNet",
+    "build",
+    "load_model",
+    "load_weights",
+    "names",
+    "save_weights",
+]

@@ -162,3 +162,12 @@ def _some(names: Collection[str]) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+
+
+def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Writes the state dict as safetensors, whole or not at all."""
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    safetensors.torch.save_file(state, partial)
+    partial.replace(path)

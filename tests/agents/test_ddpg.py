@@ -63,7 +63,12 @@ def _context(
     encoder: nn.Module | None = None,
 ) -> AgentContext:
     return AgentContext(
-        observation_dim, num_decisions, num_episodes, seed, 0.5, encoder
+        observation_dim,
+        num_decisions,
+        num_episodes,
+        seed,
+        (0.5,) * num_decisions,
+        encoder,
     )
 
 

@@ -6,7 +6,7 @@ from agmc.agents import AgentContext, Random
 
 
 def _draws(seed: int, count: int) -> list[float]:
-    agent = Random(AgentContext(3, 2, 5, seed, 0.5))
+    agent = Random(AgentContext(3, 2, 5, seed, (0.5, 0.5)))
     return [agent.act(torch.zeros(3)) for _ in range(count)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torchvision
 
 from agmc.data import load_cifar10, load_cifar100
 
@@ -26,8 +25,7 @@ class FakeCifar:
 )
 def test_splits(load, name, num_classes, monkeypatch):
     monkeypatch.setattr(
-        torchvision.datasets,
-        name,
+        f"torchvision.datasets.{name}",
         lambda **arguments: FakeCifar(**arguments, num_classes=num_classes),
     )
     splits = load(search_share=0.25)
@@ -54,6 +52,6 @@ def test_failed_download_is_one_line(tmp_path, monkeypatch):
     def refuse(**arguments):
         raise OSError("no route to host\nand more")
 
-    monkeypatch.setattr(torchvision.datasets, "CIFAR10", refuse)
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", refuse)
     with pytest.raises(ValueError, match="downloaded.*no route to host$"):
         load_cifar10(root=tmp_path, download=True)

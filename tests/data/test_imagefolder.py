@@ -174,10 +174,20 @@ def test_bad_size(root):
 
 
 @pytest.mark.skipif("AGMC_DATA" not in os.environ, reason="AGMC_DATA is not set")
-def test_real_images():
-    root = Path(os.environ["AGMC_DATA"]) / "cifar10-jpeg"
-    if not root.is_dir():
-        pytest.skip(f"there is no {root}")
-    splits = load_imagefolder(root=root)
+def test_real_images(tmp_path):
+    """Real JPEGs, twenty of each class, come out as PIL decodes them."""
+    source = Path(os.environ["AGMC_DATA"]) / "cifar10-jpeg"
+    if not source.is_dir():
+        pytest.skip(f"there is no {source}")
+    for split in ("train", "test"):
+        for folder in (source / split).iterdir():
+            (tmp_path / split / folder.name).mkdir(parents=True)
+            for path in sorted(folder.iterdir())[:20]:
+                (tmp_path / split / folder.name / path.name).symlink_to(path)
+    splits = load_imagefolder(root=tmp_path, cache=None)
     counts = [torch.bincount(s.labels).tolist() for s in splits.by_name.values()]
-    assert counts == [[4500] * 10, [500] * 10, [1000] * 10]
+    assert counts == [[18] * 10, [2] * 10, [20] * 10]
+    assert splits.classes[0] == "airplane"
+    with Image.open(source / "train" / "airplane" / "0018.jpg") as image:
+        expected = np.asarray(image.convert("RGB"))
+    assert np.array_equal(splits.search.images[0].permute(1, 2, 0).numpy(), expected)

@@ -1,0 +1,151 @@
+"""First run: uniform, random and DDPG on the CIFAR ResNets under half of the MACs.
+
+    python experiments/first_run/run.py --data FOLDER --weights FOLDER --runs FOLDER
+
+FOLDER of --data holds train/CLASS/* and test/CLASS/*; that of --weights holds
+resnet20_cifar10jpeg.safetensors and resnet56_cifar10jpeg.safetensors. Every run is one
+`agmc` command; a run that is finished is skipped, one that was cut off goes on. Writes
+results.csv, targets.json and the table in README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+METHODS = {
+    "uniform": ("agent=uniform", "embedding=rules"),
+    "random": ("agent=random", "embedding=rules"),
+    "DDPG, rules": ("agent=ddpg", "embedding=rules"),
+    "DDPG, auto-encoder": ("agent=ddpg", "embedding=autoencoder"),
+}
+EPISODES = 100
+SEARCH_IMAGES = 1000
+EPOCHS = {"resnet20": 2, "resnet56": 1}
+SEED = 0
+
+
+def overrides(model: str, method: str, data: Path, weights: Path) -> list[str]:
+    """The whole difference of one run from the defaults."""
+    return [
+        f"model={model}",
+        f"model.weights={weights / f'{model}_cifar10jpeg.safetensors'}",
+        "data=imagefolder",
+        f"data.root={data}",
+        *METHODS[method],
+        f"search.episodes={EPISODES}",
+        f"search.evaluator.search_images={SEARCH_IMAGES}",
+        f"finetune.epochs={EPOCHS[model]}",
+        "finetune.learning_rate=0.02",
+        f"seed={SEED}",
+    ]
+
+
+def row_of(model: str, method: str, result: dict) -> dict[str, str]:
+    """One line of the table."""
+    before, after = result["pre_finetune"], result["compressed"]
+    base = result["baseline"]
+    return {
+        "network": model,
+        "method": method,
+        "MACs kept": f"{after['macs'] / base['macs']:.4f}",
+        "parameters kept": f"{after['params'] / base['params']:.4f}",
+        "evaluations": str(result["search"]["evaluations"]),
+        "reward": f"{result['search']['reward']:.4f}",
+        "search before": f"{before['accuracy']['search']:.4f}",
+        "test before": f"{before['accuracy']['test']:.4f}",
+        "test before, no recalibration": (
+            f"{before['accuracy_without_recalibration']['test']:.4f}"
+        ),
+        "test after": f"{after['accuracy']['test']:.4f}",
+        "test baseline": f"{base['accuracy']['test']:.4f}",
+        "change": f"{after['accuracy']['test'] - base['accuracy']['test']:+.4f}",
+        "latency ratio": f"{after['latency_ms'] / base['latency_ms']:.2f}",
+        "bytes kept": f"{after['bytes'] / base['bytes']:.4f}",
+    }
+
+
+def main() -> None:
+    """Runs what is missing and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    arguments = parser.parse_args()
+    rows, versions = [], {}
+    for model in EPOCHS:
+        for method in METHODS:
+            name = f"{model}-{method}".replace(", ", "-").replace(" ", "-")
+            out = arguments.runs.resolve() / name
+            if not (out / "result.json").exists():
+                command = overrides(model, method, arguments.data, arguments.weights)
+                print(f"agmc {' '.join(command)}", flush=True)
+                agmc = [sys.executable, "-m", "agmc"]
+                subprocess.run([*agmc, *command, f"out={out}"], check=True)
+            result = json.loads((out / "result.json").read_text())
+            versions = result["versions"]
+            rows.append(row_of(model, method, result))
+            write(rows, versions)
+
+
+def write(rows: list[dict[str, str]], versions: dict[str, str]) -> None:
+    """results.csv, targets.json and the table of README.md."""
+    with (HERE / "results.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    by_key = {(row["network"], row["method"]): row for row in rows}
+    targets = []
+    for model in EPOCHS:
+        best = [by_key.get((model, f"DDPG, {e}")) for e in ("rules", "auto-encoder")]
+        others = [by_key.get((model, m)) for m in ("uniform", "random")]
+        found = [row for row in best if row]
+        plain = [row for row in others if row]
+        if not found or not plain:
+            continue
+        for column, when in (("reward", "before"), ("test after", "after")):
+            ours = max(float(row[column]) for row in found)
+            theirs = max(float(row[column]) for row in plain)
+            targets.append(
+                {
+                    "name": f"{model}: DDPG beats uniform and random, {when} "
+                    f"fine-tuning ({column})",
+                    "target": f"> {theirs:.4f}",
+                    "measured": f"{ours:.4f}",
+                    "holds": ours > theirs,
+                    "command": "python experiments/first_run/run.py",
+                }
+            )
+    for row in rows:
+        targets.append(
+            {
+                "name": f"{row['network']}, {row['method']}: the budget holds",
+                "target": "MACs kept <= 0.5",
+                "measured": row["MACs kept"],
+                "holds": float(row["MACs kept"]) <= 0.5,
+                "command": "python experiments/first_run/run.py",
+            }
+        )
+    (HERE / "targets.json").write_text(json.dumps(targets, indent=2) + "\n")
+    readme = HERE / "README.md"
+    head, _, rest = readme.read_text().partition("<!-- table -->")
+    _, _, tail = rest.partition("<!-- end of table -->")
+    columns = list(rows[0])
+    lines = [
+        "| " + " | ".join(columns) + " |",
+        "|" + "---|" * len(columns),
+        *("| " + " | ".join(row.values()) + " |" for row in rows),
+        "",
+        "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
+    ]
+    table = "<!-- table -->\n" + "\n".join(lines) + "\n<!-- end of table -->"
+    readme.write_text(head + table + tail)
+
+
+if __name__ == "__main__":
+    main()
