@@ -24,9 +24,9 @@ METHODS = {
     "DDPG, rules": ("agent=ddpg", "embedding=rules"),
     "DDPG, auto-encoder": ("agent=ddpg", "embedding=autoencoder"),
 }
-EPISODES = 100
+EPISODES = 60
 SEARCH_IMAGES = 1000
-EPOCHS = {"resnet20": 2, "resnet56": 1}
+EPOCHS = {"resnet20": 1, "resnet56": 1}
 SEED = 0
 
 
