@@ -13,8 +13,6 @@ accuracy. Writes results.csv, targets.json and the table in README.md beside thi
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import platform
 import statistics
 import time
@@ -32,6 +30,7 @@ from agmc.embedding.learned import autoencoder
 from agmc.graph.trace import trace
 from agmc.models import load_model
 from agmc.plan import PlanSpace
+from agmc.report.experiment import Target, write_experiment
 from agmc.search.budget import Budget, uniform_plan
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluator
@@ -105,9 +104,7 @@ def main() -> None:
         batches_of(splits, "train", execution=execution, limit=RECALIBRATION_IMAGES),
         batches_of(splits, "search", execution=execution, limit=SEARCH_IMAGES),
     ]
-    contiguous = [
-        Batches(b.images.contiguous(), b.labels, b.batch_size) for b in both
-    ]
+    contiguous = [Batches(b.images.contiguous(), b.labels, b.batch_size) for b in both]
     bfloat16 = Execution(device="cpu", precision="bfloat16")
     rows = []
     for index in range(WARMUP + ROUNDS):
@@ -126,55 +123,37 @@ def main() -> None:
 
 
 def write(rows: list[dict[str, float]], dtype: str) -> None:
-    """results.csv, targets.json and the table of README.md."""
-    with (HERE / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: f"{v:.4f}" for k, v in row.items()} for row in rows)
+    """The result files; the last row holds the medians."""
+    texts = [{"round": str(i), **_text(row)} for i, row in enumerate(rows)]
     median = {name: statistics.median(r[name] for r in rows) for name in rows[0]}
+    texts.append({"round": "median", **_text(median)})
     to_floor = statistics.median(r["episode"] / r["floor"] for r in rows)
     to_bfloat16 = statistics.median(r["episode"] / r["floor bfloat16"] for r in rows)
     faster = statistics.median(r["usual"] / r["episode"] for r in rows)
-    command = "python experiments/benchmark_episode/run.py --data ... --weights ..."
+    command = "python experiments/benchmark_episode/run.py --data FOLDER --weights FILE"
     targets = [
-        ("episode / bare bfloat16 forward passes", "<= 1.5", to_bfloat16, 1.5),
-        (f"episode / bare {dtype} forward passes", "<= 1.5", to_floor, 1.5),
-        ("usual way / episode", ">= 3", faster, None),
-    ]
-    (HERE / "targets.json").write_text(
-        json.dumps(
-            [
-                {
-                    "name": name,
-                    "target": target,
-                    "measured": round(value, 3),
-                    "holds": value <= most if most else value >= 3,
-                    "command": command,
-                }
-                for name, target, value, most in targets
-            ],
-            indent=2,
+        Target(name, bound, f"{value:.2f}", holds, command)
+        for name, bound, value, holds in (
+            (
+                "episode / bare bfloat16 passes",
+                "<= 1.5",
+                to_bfloat16,
+                to_bfloat16 <= 1.5,
+            ),
+            (f"episode / bare {dtype} passes", "<= 1.5", to_floor, to_floor <= 1.5),
+            ("usual way / episode", ">= 3", faster, faster >= 3),
         )
-        + "\n"
-    )
-    lines = [
-        "| | median seconds |",
-        "|---|---|",
-        *(f"| {name} | {value:.3f} |" for name, value in median.items()),
-        "",
-        "| ratio (median over rounds) | measured | target |",
-        "|---|---|---|",
-        *(f"| {name} | {value:.2f} | {target} |" for name, target, value, _ in targets),
-        "",
-        f"{len(rows)} rounds, {torch.get_num_threads()} threads, search precision "
-        f"{dtype}, torch {torch.__version__}, Python {platform.python_version()}, "
-        f"{cpu()}.",
     ]
-    readme = HERE / "README.md"
-    head, _, rest = readme.read_text().partition("<!-- table -->")
-    _, _, tail = rest.partition("<!-- end of table -->")
-    table = "<!-- table -->\n" + "\n".join(lines) + "\n<!-- end of table -->"
-    readme.write_text(head + table + tail)
+    note = (
+        f"Seconds; ratios are medians over the rounds. {torch.get_num_threads()} "
+        f"threads, search precision {dtype}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {cpu()}."
+    )
+    write_experiment(HERE, texts, targets, note)
+
+
+def _text(row: dict[str, float]) -> dict[str, str]:
+    return {name: f"{value:.3f}" for name, value in row.items()}
 
 
 def cpu() -> str:

@@ -11,11 +11,12 @@ results.csv, targets.json and the table in README.md beside this file.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+from agmc.report.experiment import Target, write_experiment
 
 HERE = Path(__file__).parent
 METHODS = {
@@ -76,10 +77,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--networks", nargs="+", default=list(EPOCHS))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
     arguments = parser.parse_args()
     rows, versions = [], {}
-    for model in EPOCHS:
-        for method in METHODS:
+    for model in arguments.networks:
+        for method in arguments.methods:
             name = f"{model}-{method}".replace(", ", "-").replace(" ", "-")
             out = arguments.runs.resolve() / name
             if not (out / "result.json").exists():
@@ -94,57 +97,27 @@ def main() -> None:
 
 
 def write(rows: list[dict[str, str]], versions: dict[str, str]) -> None:
-    """results.csv, targets.json and the table of README.md."""
-    with (HERE / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    by_key = {(row["network"], row["method"]): row for row in rows}
+    """The result files, with the better of both DDPG rows against the baselines."""
+    command = "python experiments/first_run/run.py --data FOLDER --weights FOLDER"
     targets = []
     for model in EPOCHS:
-        best = [by_key.get((model, f"DDPG, {e}")) for e in ("rules", "auto-encoder")]
-        others = [by_key.get((model, m)) for m in ("uniform", "random")]
-        found = [row for row in best if row]
-        plain = [row for row in others if row]
-        if not found or not plain:
+        by_method = {r["method"]: r for r in rows if r["network"] == model}
+        if len(by_method) < len(METHODS):
             continue
         for column, when in (("reward", "before"), ("test after", "after")):
-            ours = max(float(row[column]) for row in found)
-            theirs = max(float(row[column]) for row in plain)
+            best = {m: float(row[column]) for m, row in by_method.items()}
+            ours = max(value for m, value in best.items() if m.startswith("DDPG"))
+            theirs = max(best["uniform"], best["random"])
+            name = f"{model}: best DDPG, {column} ({when} fine-tuning)"
             targets.append(
-                {
-                    "name": f"{model}: DDPG beats uniform and random, {when} "
-                    f"fine-tuning ({column})",
-                    "target": f"> {theirs:.4f}",
-                    "measured": f"{ours:.4f}",
-                    "holds": ours > theirs,
-                    "command": "python experiments/first_run/run.py",
-                }
+                Target(name, f"> {theirs:.4f}", f"{ours:.4f}", ours > theirs, command)
             )
-    for row in rows:
-        targets.append(
-            {
-                "name": f"{row['network']}, {row['method']}: the budget holds",
-                "target": "MACs kept <= 0.5",
-                "measured": row["MACs kept"],
-                "holds": float(row["MACs kept"]) <= 0.5,
-                "command": "python experiments/first_run/run.py",
-            }
-        )
-    (HERE / "targets.json").write_text(json.dumps(targets, indent=2) + "\n")
-    readme = HERE / "README.md"
-    head, _, rest = readme.read_text().partition("<!-- table -->")
-    _, _, tail = rest.partition("<!-- end of table -->")
-    columns = list(rows[0])
-    lines = [
-        "| " + " | ".join(columns) + " |",
-        "|" + "---|" * len(columns),
-        *("| " + " | ".join(row.values()) + " |" for row in rows),
-        "",
-        "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
-    ]
-    table = "<!-- table -->\n" + "\n".join(lines) + "\n<!-- end of table -->"
-    readme.write_text(head + table + tail)
+    kept = max(float(row["MACs kept"]) for row in rows)
+    targets.append(
+        Target("MACs kept, worst", "<= 0.5", f"{kept:.4f}", kept <= 0.5, command)
+    )
+    note = "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
+    write_experiment(HERE, rows, targets, note)
 
 
 if __name__ == "__main__":
