@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,10 +22,10 @@ from agmc.data import Splits
 from agmc.export.checkpoint import load, save, to_bytes
 from agmc.export.onnx import onnx_latency_ms, save_onnx
 from agmc.graph.model_graph import ModelGraph
-from agmc.graph.trace import trace
 from agmc.plan import Plan, kept_channels
 from agmc.report.page import write_report
 from agmc.report.progress import Progress
+from agmc.search.runner import Found
 from agmc.training import (
     Batches,
     Distillation,
@@ -51,9 +52,6 @@ class Pipeline:
         batch_size: images per forward pass of an evaluation.
         execution: device and precision.
         seed: of the fine-tuning.
-        settings: what the record says of the run (model, data, embedding, ...).
-        search: what the record says of the search.
-        command: that starts the same run again.
     """
 
     finetune: Distillation | None
@@ -62,9 +60,6 @@ class Pipeline:
     batch_size: int
     execution: Execution
     seed: int
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    search: Mapping[str, Any] = field(default_factory=dict)
-    command: str = ""
 
     def run(
         self,
@@ -75,6 +70,8 @@ class Pipeline:
         budget: tuple[str, float],
         directory: Path,
         progress: Progress,
+        *,
+        record: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Prunes, fine-tunes, exports, evaluates and writes the files of a run.
 
@@ -86,6 +83,8 @@ class Pipeline:
             budget: metric and absolute limit.
             directory: of the run.
             progress: told about every stage.
+            record: what else stands in the result: `settings` (model, data, ...),
+                `search`, `seed`, `command`.
 
         Returns:
             the content of `result.json`.
@@ -136,12 +135,13 @@ class Pipeline:
             "classes": list(splits.classes),
             "mean": list(splits.mean),
             "std": list(splits.std),
-            **dict(self.settings),
+            **record.get("settings", {}),
         }
         num_bytes = save(small, directory / "compressed.safetensors", info=info)
         small, model = small.cpu(), model.cpu()
         final = load(directory / "compressed.safetensors")
         _must_agree(small, final, example)
+        original_bytes = len(to_bytes(model, example_input=example))
         save_onnx(final, directory / "compressed.onnx", example)
         with TemporaryDirectory(dir=directory, prefix=".baseline-") as folder:
             original = Path(folder) / "original.onnx"
@@ -162,7 +162,6 @@ class Pipeline:
         small.load_state_dict(unrecalibrated)
         raw["test"] = accuracy(small, test, execution=self.execution)
 
-        original_bytes = len(to_bytes(model, example_input=example))
         costs = CostModel(graph)
         whole = costs.cost(kept_channels(graph, None))
         kept = costs.cost(kept_channels(graph, plan))
@@ -193,12 +192,9 @@ class Pipeline:
                 "value": sizes[metric],
                 "holds": sizes[metric] <= limit,
             },
-            "settings": dict(self.settings),
-            "search": dict(self.search),
             "seconds": {k: round(v, 3) for k, v in progress.seconds.items()},
-            "seed": self.seed,
             "versions": versions(),
-            "command": self.command,
+            **record,
         }
         write_json(directory / "result.json", result)
         write_report(directory)
@@ -223,33 +219,6 @@ class Pipeline:
         }
 
 
-def graph_of(model: nn.Module, splits: Splits) -> ModelGraph:
-    """Traces the network with an image of the data.
-
-    Raises:
-        ValueError: the network does not take these images, or does not tell as many
-            classes apart as they have.
-    """
-    graph = trace(model, splits.example_input())
-    check_classes(graph, splits)
-    return graph
-
-
-def check_classes(graph: ModelGraph, splits: Splits) -> None:
-    """Holds the network's output to the number of classes of the data.
-
-    Raises:
-        ValueError: they differ.
-    """
-    outputs = [graph.tensors[name].shape for name in graph.program.output_names()]
-    if outputs != [(1, splits.num_classes)]:
-        raise ValueError(
-            f"the network's outputs have the shapes {outputs}, the data "
-            f"{splits.name!r} have {splits.num_classes} classes and need "
-            f"[(1, {splits.num_classes})]"
-        )
-
-
 def show_epochs(progress: Progress) -> Callable[[EpochRecord], None]:
     """Tells of every epoch of a training."""
 
@@ -258,6 +227,17 @@ def show_epochs(progress: Progress) -> Callable[[EpochRecord], None]:
         progress.step(record.epoch, note=note)
 
     return show
+
+
+def summary(found: Found) -> dict[str, Any]:
+    """What the record says of a search."""
+    evaluated = [past.seconds for past in found.episodes if not past.cached]
+    return {
+        "reward": found.reward,
+        "episodes": len(found.episodes),
+        "evaluations": len(evaluated),
+        "seconds_per_evaluation": statistics.median(evaluated) if evaluated else None,
+    }
 
 
 def versions() -> dict[str, str]:
@@ -273,9 +253,18 @@ def versions() -> dict[str, str]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _copy_of_state(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -57,8 +57,10 @@ class Plan:
     keep_ratio: Mapping[str, float]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "keep_ratio", dict(self.keep_ratio))
         for name, ratio in self.keep_ratio.items():
-            if not isinstance(ratio, (int, float)) or not 0 < ratio <= 1:
+            number = isinstance(ratio, (int, float)) and not isinstance(ratio, bool)
+            if not number or not 0 < ratio <= 1:
                 raise ValueError(f"keep_ratio of {name!r} (={ratio}) must be in (0, 1]")
 
     @classmethod
@@ -78,10 +80,13 @@ class Plan:
         """Writes `{"keep_ratio": {group: ratio}}` as JSON, whole or not at all."""
         path = Path(path)
         partial = path.with_name(path.name + ".partial")
-        partial.write_text(
-            json.dumps({"keep_ratio": dict(self.keep_ratio)}, indent=2) + "\n"
-        )
-        partial.replace(path)
+        text = json.dumps({"keep_ratio": dict(self.keep_ratio)}, indent=2)
+        try:
+            partial.write_text(text + "\n")
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Plan:
@@ -89,11 +94,15 @@ class Plan:
 
         Raises:
             ValueError: the file is no plan.
+            OSError: it cannot be read.
         """
         try:
             record = json.loads(Path(path).read_text())
-            return cls({str(k): v for k, v in record["keep_ratio"].items()})
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            ratios = {str(k): v for k, v in record["keep_ratio"].items()}
+        except (
+            *(json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError),
+            RecursionError,
+        ) as error:
             raise ValueError(
                 f'{path} is no plan: expected {{"keep_ratio": {{group: ratio}}}}'
             ) from error
@@ -101,6 +110,10 @@ class Plan:
             raise ValueError(
                 f"{path} is no plan: keep_ratio must map group names to ratios"
             ) from error
+        try:
+            return cls(ratios)
+        except ValueError as error:
+            raise ValueError(f"{path} is no plan: {error}") from error
 
 
 class PlanSpace(Sequence[Decision]):

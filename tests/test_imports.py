@@ -34,7 +34,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["search"] = {*MAY_IMPORT}
 MAY_IMPORT["export"] = {*MAY_IMPORT}
 MAY_IMPORT["report"] = {*MAY_IMPORT}
+MAY_IMPORT["measure"] = {*MAY_IMPORT}
 MAY_IMPORT["pipeline"] = {*MAY_IMPORT}
+MAY_IMPORT["job"] = set()
+MAY_IMPORT["knobs"] = set()
+MAY_IMPORT["commands"] = {*MAY_IMPORT}
 MAY_IMPORT["__init__"] = {*MAY_IMPORT}
 MAY_IMPORT["__main__"] = {*MAY_IMPORT}
 
@@ -55,7 +59,7 @@ OWNERS: dict[str, set[str]] = {
     "onnxruntime": {"export"},
     "onnxscript": {"export"},
     "safetensors": {"export", "models", "training", "embedding", "data"},
-    "rich": {"report", "__main__"},
+    "rich": {"report", "commands"},
     "hydra": {"__main__"},
     "omegaconf": {"__main__"},
 }

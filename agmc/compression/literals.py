@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
 
 from agmc.graph.model_graph import ModelGraph
-from agmc.graph.program import Operation, Program, Ref
+from agmc.graph.program import Operation, Program, Ref, argument
 
 
-def rewrite_literals(graph: ModelGraph, removed: np.ndarray) -> tuple[Program, bool]:
+def rewrite_literals(
+    graph: ModelGraph, removed: np.ndarray, convolutions: Collection[str]
+) -> tuple[Program, bool]:
     """The program of the pruned network.
 
     Args:
         graph: the original network.
         removed: ids of the atoms that go.
+        convolutions: names of the network's convolution modules. They hold the number
+            of groups of a depthwise convolution as an attribute, which can be mended.
 
     Returns:
         The program, and whether a literal of the forward code changed, so that the
-        original code would no longer run with the pruned parameters. The number of
-        groups of a depthwise convolution is not counted as such: it is an attribute
-        of the layer.
+        original code would no longer run with the pruned parameters.
     """
     operations = []
     broken = False
@@ -31,9 +34,9 @@ def rewrite_literals(graph: ModelGraph, removed: np.ndarray) -> tuple[Program, b
             rewritten = _pad(graph, operation, removed)
         elif operation.kind == "slice":
             rewritten = _slice(graph, operation, removed)
-        broken |= rewritten is not operation
-        if operation.kind in ("conv1d", "conv2d", "conv3d"):
+        elif operation.kind in ("conv1d", "conv2d", "conv3d"):
             rewritten = _depthwise(graph, operation, removed)
+        broken |= rewritten is not operation and operation.layer not in convolutions
         operations.append(rewritten)
     return replace(graph.program, operations=tuple(operations)), broken
 
@@ -69,17 +72,16 @@ def _pad(graph: ModelGraph, operation: Operation, removed: np.ndarray) -> Operat
 
 def _slice(graph: ModelGraph, operation: Operation, removed: np.ndarray) -> Operation:
     source = _source(operation)
-    dim = (operation.args[1] if len(operation.args) > 1 else 0) % len(
-        graph.tensors[source].shape
-    )
+    dim = argument(operation, 1, 0) % len(graph.tensors[source].shape)
     if graph.atoms[source].shape[dim] == 1:
         return operation
     kept = _kept(graph, source, dim, removed)
-    start, end, _ = slice(*operation.args[2:4]).indices(len(kept))
+    written = slice(argument(operation, 2), argument(operation, 3))
+    start, end, _ = written.indices(len(kept))
     new_start = int(kept[:start].sum())
     new_end = new_start + int(kept[start:end].sum())
-    if new_start == start and (new_end == end or end == len(kept)):
-        return operation
+    if written.indices(int(kept.sum())) == (new_start, new_end, 1):
+        return operation  # the code as written takes the right channels
     return replace(
         operation,
         args=(operation.args[0], dim, new_start, new_end, *operation.args[4:]),
@@ -96,6 +98,8 @@ def _depthwise(
     if graph.parameters[weight].shape[1] != 1:
         return operation  # groups of several channels stay, and shrink evenly
     remaining = int(_kept(graph, _source(operation), 1, removed).sum())
+    if remaining == groups:
+        return operation
     return replace(
         operation, args=(*operation.args[:6], remaining, *operation.args[7:])
     )

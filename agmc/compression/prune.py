@@ -60,6 +60,11 @@ class Pruner:
         self.model = model
         self.graph = graph
         self._state = _tensors(model, graph)
+        self._convolutions = frozenset(
+            name
+            for name, module in model.named_modules(remove_duplicate=False)
+            if isinstance(module, nn.modules.conv._ConvNd)
+        )
         self._ranking = [
             torch.argsort(
                 group_importance(group, self._state, importance),
@@ -75,8 +80,10 @@ class Pruner:
         for (name, dim), keeps in self._kept_positions(plan).items():
             index = torch.from_numpy(np.flatnonzero(keeps)).to(state[name].device)
             state[name] = state[name].index_select(dim, index)
-        program, broken = rewrite_literals(self.graph, self._removed_atoms(plan))
-        if broken:
+        program, broken = rewrite_literals(
+            self.graph, self._removed_atoms(plan), self._convolutions
+        )
+        if broken or isinstance(self.model, GraphNetwork):
             small: nn.Module = GraphNetwork(
                 program, {n: t.clone() for n, t in state.items()}
             )
@@ -87,6 +94,7 @@ class Pruner:
             _mend_attributes(small)
             # So that it can be saved without being traced again.
             small.__dict__["agmc_program"] = program
+            small.__dict__["agmc_constants"] = dict(self.graph.constants)
         return small.eval()
 
     def mask(self, plan: Plan) -> nn.Module:
@@ -168,7 +176,7 @@ def _mend_attributes(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.conv._ConvNd) and not module.transposed:
             weight = module.weight
-            if module.groups > 1 and weight.shape[1] == 1:
+            if 1 < module.groups == module.in_channels:  # depthwise
                 per_input = module.out_channels // module.groups
                 module.groups = weight.shape[0] // per_input
             module.out_channels = weight.shape[0]

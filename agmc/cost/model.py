@@ -28,7 +28,7 @@ class Cost:
     Attributes:
         macs: multiply-adds of convolutions and linear layers for one input; one
             multiplication with its addition counts as 1.
-        params: elements of all trainable tensors.
+        params: elements of all parameters that the network reads.
         bytes: size of the saved file (`agmc.save`), within 2 %: all weights and
             buffers that the network reads, and the description of its operations.
     """

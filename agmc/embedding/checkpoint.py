@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import safetensors
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from agmc.embedding.autoencoder import GraphAutoencoder
@@ -30,8 +30,13 @@ def save_autoencoder(
     partial = path.with_name(path.name + ".partial")
     header = {"format": FORMAT, "key": key, "columns": _columns()}
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(state, partial, metadata=header)
-    partial.replace(path)
+    try:
+        # `save_file` would make a file that nobody else can read.
+        partial.write_bytes(save(state, metadata=header))
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def load_autoencoder(path: str | os.PathLike[str]) -> GraphAutoencoder:

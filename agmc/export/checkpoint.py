@@ -3,7 +3,7 @@
 The tensors stand under their qualified names. The file's metadata hold `format`
 ("agmc"), `version`, `program` (the operations as JSON, compressed with zlib, in
 base64) and `info` (what the writer wants to say, JSON). Nothing in it is executed but
-the pure ATen operators that `agmc.graph.program.operator_of` admits.
+the pure ATen operators that `agmc.graph.operators.operator_of` admits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import base64
 import binascii
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,19 +52,18 @@ def save(
         the size of the file in bytes.
 
     Raises:
-        ValueError: the module's operations are unknown and no example was given.
+        ValueError: the module's operations are unknown and no example was given, a
+            weight is not finite, or `info` is no JSON.
         OSError: the file cannot be written.
     """
     path = Path(path)
     content = to_bytes(module, example_input=example_input, info=info)
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
+    partial = path.with_name(path.name + ".partial")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
+        partial.write_bytes(content)
+        partial.replace(path)
     except BaseException:
-        os.unlink(partial)
+        partial.unlink(missing_ok=True)
         raise
     return len(content)
 
@@ -83,6 +81,16 @@ def to_bytes(
         **dict(module.named_buffers(remove_duplicate=False)),
         **dict(module.named_parameters(remove_duplicate=False)),
     }
+    for name in program.parameters + program.buffers:
+        if not _is_finite(tensors[name]):
+            raise ValueError(
+                f"the network cannot be saved: {name} holds NaN or infinity; train it "
+                "again with a smaller learning rate"
+            )
+    try:
+        described = json.dumps(dict(info or {}))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"info must hold JSON values only: {error}") from error
     packed = zlib.compress(json.dumps(program_to_json(program)).encode(), 9)
     return safetensors.torch.save(
         {
@@ -96,7 +104,7 @@ def to_bytes(
             "format": _FORMAT,
             "version": _VERSION,
             "program": base64.b64encode(packed).decode(),
-            "info": json.dumps(dict(info or {})),
+            "info": described,
         },
     )
 
@@ -135,11 +143,11 @@ def load(path: str | os.PathLike[str]) -> GraphNetwork:
     try:
         program = _unpack(metadata["program"])
         network = GraphNetwork(program, state)
-        network.info = json.loads(metadata["info"])
-    except (KeyError, ValueError, TypeError, RuntimeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        network.info = dict(json.loads(metadata["info"]))
+    except Exception as error:  # a broken description can break its reader in any way
+        raise ValueError(f"{path} is damaged: {error!s:.300}") from error
     for name, value in network.state_dict().items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
+        if not _is_finite(value):
             raise ValueError(f"{path} is damaged: {name} holds NaN or infinity")
     return network.eval()
 
@@ -154,11 +162,15 @@ def _program_of(
         return graph.program, graph.constants
     program = getattr(module, "agmc_program", None)
     if isinstance(program, Program):
-        return program, {}
+        return program, getattr(module, "agmc_constants", {})
     raise ValueError(
         f"the operations of this {type(module).__name__} are unknown: hand in "
         "example_input=..., or save what agmc.compress returned"
     )
+
+
+def _is_finite(value: Tensor) -> bool:
+    return not value.is_floating_point() or bool(value.isfinite().all())
 
 
 def _unpack(text: str) -> Program:

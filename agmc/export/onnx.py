@@ -17,7 +17,8 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from agmc.graph.trace import exported_program
+from agmc.graph.exported import exported_program
+from agmc.training.modes import kept_modes
 
 #: Largest allowed difference, relative to the largest output.
 TOLERANCE = 1e-4
@@ -61,12 +62,12 @@ def save_onnx(
                     external_data=False,
                     verbose=False,
                 )
-        except torch.onnx.errors.OnnxExporterError as error:
-            reason = (str(error).strip() or "no reason given").splitlines()[0]
+            difference = compare_onnx(module, partial, inputs)
+        except Exception as error:  # exporter and runtime raise many kinds
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ValueError(
                 f"the network cannot be written as ONNX: {reason}"
             ) from error
-        difference = compare_onnx(module, partial, inputs)
         if not difference <= TOLERANCE:
             raise ValueError(
                 f"ONNX Runtime differs from the network by {difference:.1e} of the "
@@ -79,11 +80,19 @@ def save_onnx(
 def compare_onnx(
     module: nn.Module, path: str | os.PathLike[str], inputs: Sequence[Tensor]
 ) -> float:
-    """Largest difference of any output, relative to the largest, at two batch sizes."""
+    """Largest difference of any output, relative to the largest one.
+
+    In evaluation mode, for one input and, where the batch size is free, for all of them
+    and the first once more. NaN where one side has NaN.
+    """
     session = _session(path)
+    batches = [tuple(x[:1] for x in inputs)]
+    if all(isinstance(node.shape[0], str) for node in session.get_inputs()):
+        batches.append(tuple(torch.cat([x, x[:1]]) for x in inputs))
     worst = 0.0
-    for batch in (tuple(x[:1] for x in inputs), tuple(inputs)):
-        with torch.no_grad():
+    for batch in batches:
+        with torch.no_grad(), kept_modes(module):
+            module.eval()
             expected = torch.utils._pytree.tree_leaves(module(*batch))
         feeds = {
             node.name: x.numpy()
@@ -91,7 +100,9 @@ def compare_onnx(
         }
         for theirs, ours in zip(session.run(None, feeds), expected, strict=True):
             scale = max(float(ours.abs().max()), 1e-6)
-            worst = max(worst, float(np.abs(theirs - ours.numpy()).max()) / scale)
+            difference = float(np.abs(theirs - ours.numpy()).max()) / scale
+            # Python's max would pass over a NaN.
+            worst = float(np.maximum(worst, difference))
     return worst
 
 

@@ -29,15 +29,33 @@ def _unknown(labels: Labels, operation: Operation) -> None:
     labels.leave_alone(operation, f"no rule says what {operation.op} does to channels")
 
 
+def _plain(labels: Labels, operation: Operation) -> bool:
+    """Whether weight, bias, ... are parameters; leaves the operation alone if not."""
+    held = [name for name in map(name_of, operation.args[1:5]) if name is not None]
+    plain = all(name in labels.parameter_shapes for name in held)
+    if not plain:
+        labels.leave_alone(
+            operation, "the forward code computes its weights", makes_channels=True
+        )
+    return plain
+
+
 def _convolution(labels: Labels, operation: Operation) -> None:
     """[N, C_in, *] -> [N, C_out, *]; weight [C_out, C_in / groups, *]."""
     source, weight = name_of(operation.args[0]), name_of(operation.args[1]) or ""
     bias = name_of(argument(operation, 2))
     groups = argument(operation, 6, 1)
     assert source is not None
+    if not _plain(labels, operation):
+        return
+    rank = len(labels.shape(operation.name))
     incoming = labels.along(source, 1)
-    if weight not in labels.parameter_shapes or incoming is None:
-        labels.leave_alone(operation, "the weight is no parameter of a plain layer")
+    if incoming is None or rank != len(labels.shape(weight)):
+        labels.leave_alone(
+            operation,
+            "its input channels do not lie along dimension 1",
+            makes_channels=True,
+        )
         return
     num_out, per_group_in = labels.parameter_shapes[weight][:2]
     outgoing = labels.new(num_out)
@@ -56,7 +74,6 @@ def _convolution(labels: Labels, operation: Operation) -> None:
     labels.slot(weight, 0, outgoing)
     if bias is not None:
         labels.slot(bias, 0, outgoing)
-    rank = len(labels.shape(operation.name))
     labels.set(operation.name, outgoing.reshape(1, -1, *(1,) * (rank - 2)))
 
 
@@ -65,9 +82,15 @@ def _linear(labels: Labels, operation: Operation) -> None:
     source, weight = name_of(operation.args[0]), name_of(operation.args[1]) or ""
     bias = name_of(argument(operation, 2))
     assert source is not None
+    if not _plain(labels, operation):
+        return
     incoming = labels.along(source, -1)
-    if weight not in labels.parameter_shapes or incoming is None:
-        labels.leave_alone(operation, "the weight is no parameter of a plain layer")
+    if incoming is None:
+        labels.leave_alone(
+            operation,
+            "its input features do not lie along the last dimension",
+            makes_channels=True,
+        )
         return
     outgoing = labels.new(labels.parameter_shapes[weight][0])
     labels.slot(weight, 1, incoming)
@@ -85,6 +108,8 @@ def _batch_norm(labels: Labels, operation: Operation) -> None:
     channels = labels.along(source, 1)
     if channels is None:
         labels.leave_alone(operation, "its channels were mixed by a reshape")
+        return
+    if not _plain(labels, operation):
         return
     if name_of(operation.args[1]) is None or name_of(operation.args[2]) is None:
         labels.leave_alone(operation, "without scale and shift a zero stays no zero")
@@ -107,7 +132,9 @@ def _hardtanh(labels: Labels, operation: Operation) -> None:
     default = (-1.0, 1.0) if operation.kind.startswith("hardtanh") else (None, None)
     low = operation.kwargs.get("min", argument(operation, 1, default[0]))
     high = operation.kwargs.get("max", argument(operation, 2, default[1]))
-    if (low is None or low <= 0) and (high is None or high >= 0):
+    if name_of(low) or name_of(high):
+        labels.leave_alone(operation, "the bounds are computed")
+    elif (low is None or low <= 0) and (high is None or high >= 0):
         _same(labels, operation)
     else:
         labels.leave_alone(operation, f"zero is clamped away to [{low}, {high}]")
@@ -118,7 +145,8 @@ def _pool(labels: Labels, operation: Operation) -> None:
     source = name_of(operation.args[0])
     assert source is not None
     present = labels.of(source)
-    if len(labels.shape(source)) < 3 or any(size > 1 for size in present.shape[2:]):
+    num_pooled = int(operation.kind[-2])
+    if any(size > 1 for size in present.shape[-num_pooled:]):
         labels.leave_alone(operation, "its channels lie along a pooled dimension")
         return
     labels.set(operation.name, present)
@@ -148,13 +176,9 @@ def _add(labels: Labels, operation: Operation) -> None:
     if first not in labels.tensors or second not in labels.tensors:
         labels.leave_alone(operation, "a constant or parameter is added")
         return
-    rank = len(labels.shape(operation.name))
     sides = []
     for name in (first, second):
-        shape = labels.shape(name)
-        if shape != labels.shape(operation.name)[rank - len(shape) :] and (
-            labels.of(name).any() or len(shape) != rank
-        ):
+        if labels.shape(name) != labels.shape(operation.name):
             labels.leave_alone(operation, "the sum broadcasts one side")
             return
         sides.append(labels.of(name))
@@ -203,7 +227,8 @@ _RULES: dict[str, Rule] = {
             *("relu", "relu6", "leaky_relu"),
             *("silu", "gelu", "elu", "selu", "celu"),
             *("hardswish", "mish", "tanh"),
-            *("softsign", "hardshrink", "softshrink", "dropout", "feature_dropout"),
+            *("hardshrink", "softshrink", "dropout", "feature_dropout"),
+            *("alpha_dropout", "feature_alpha_dropout"),
             *("clone", "contiguous", "detach", "alias", "to", "_to_copy"),
         ),
         _same,
@@ -223,6 +248,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("view", "reshape"), shape_rules.view),
     "slice": shape_rules.slice_,
     **dict.fromkeys(("pad", "constant_pad_nd"), shape_rules.pad),
-    **dict.fromkeys(("flatten", "squeeze", "unsqueeze"), shape_rules.reshape_freely),
+    **dict.fromkeys(("flatten", "unsqueeze"), shape_rules.reshape_freely),
+    "squeeze": shape_rules.squeeze,
     "sym_size": _arithmetic_on_shapes,
 }

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +24,15 @@ import numpy as np
 from agmc.graph.channel_rules import rule_of
 from agmc.graph.labels import Labels
 from agmc.graph.model_graph import ChannelGroup, ParameterSlice, TensorSpec
-from agmc.graph.program import Program, refs_in
+from agmc.graph.program import Program, argument, refs_in
 
 
 class UnprunableWarning(UserWarning):
     """Channels are left alone; the text says which operator and layer is the reason."""
+
+
+#: (slice, positions) and (activation, positions) of one channel.
+_Signature = tuple[tuple[tuple[int, int], ...], tuple[tuple[str, int], ...]]
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,15 @@ def find_groups(
     program: Program,
     tensors: Mapping[str, TensorSpec],
     parameter_shapes: Mapping[str, tuple[int, ...]],
+    constants: Collection[str] = (),
 ) -> FoundGroups:
     """Labels the whole network and collects the channels that go together.
+
+    Args:
+        program: the operations.
+        tensors: activation name -> shape.
+        parameter_shapes: qualified name -> shape, of parameters, buffers and constants.
+        constants: those of them that lie outside the state dict and cannot be cut.
 
     Warns:
         UnprunableWarning: once for every operator that keeps channels from going.
@@ -54,6 +65,10 @@ def find_groups(
     labels = Labels(tensors, parameter_shapes)
     for name in program.inputs:
         labels.set_fixed(name)
+    for name in constants:
+        labels.keep_whole(
+            name, f"channels of {name!r} are left alone: it lies outside the state dict"
+        )
     for operation in program.operations:
         rule_of(operation)(labels, operation)
     for name in refs_in(program.outputs):
@@ -65,7 +80,11 @@ def find_groups(
 
 
 def _collect(labels: Labels, program: Program) -> FoundGroups:
-    """Channels that lie in the same slices of the same parameters form a group."""
+    """Channels that lie in the same slices of the same parameters form a group.
+
+    They also lie in the same activations, equally often: every group keeps at least
+    one channel, so no activation ever loses all of its own.
+    """
     roots = np.array([labels.root(atom) for atom in range(len(labels.parent))])
     order = {
         name: position
@@ -81,17 +100,20 @@ def _collect(labels: Labels, program: Program) -> FoundGroups:
         for position, root in enumerate(roots[atoms].tolist()):
             if root:
                 places[root][slot_index].append(position)
-    members: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
-    for root, where in places.items():
-        signature = tuple((slot, len(found)) for slot, found in where.items())
-        members[signature].append(root)
     atoms_of = {name: roots[marks] for name, marks in labels.values.items()}
+    carriers: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for tensor, marks in atoms_of.items():
+        for root, times in zip(*np.unique(marks, return_counts=True), strict=True):
+            carriers[int(root)].append((tensor, int(times)))
+    members: dict[_Signature, list[int]] = defaultdict(list)
+    for root, where in places.items():
+        cuts = tuple((slot, len(found)) for slot, found in where.items())
+        members[cuts, tuple(carriers[root])].append(root)
+    ordered = sorted(members.items(), key=lambda item: [s for s, _ in item[0][0]])
     groups = []
     names: dict[str, int] = defaultdict(int)
-    for signature, group_roots in sorted(
-        members.items(), key=lambda item: [slot for slot, _ in item[0]]
-    ):
-        name = slots[signature[0][0]][0][0].rpartition(".")[0]
+    for (signature, carrier), group_roots in ordered:
+        name = _layer_of(slots[signature[0][0]][0][0])
         names[name] += 1
         if names[name] > 1:
             name = f"{name}:{names[name]}"
@@ -107,35 +129,35 @@ def _collect(labels: Labels, program: Program) -> FoundGroups:
                 name=name,
                 size=len(group_roots),
                 slices=slices,
-                tensors=tuple(
-                    tensor
-                    for tensor, marks in atoms_of.items()
-                    if np.isin(marks, group_roots).any()
-                ),
-                producers=_producers(program, slices),
+                tensors=tuple(tensor for tensor, _ in carrier),
+                producers=_producers(program, slices, labels.parameter_shapes),
             )
         )
     return FoundGroups(
         groups=tuple(groups),
         atoms={n: np.where(a == 0, -1, a) for n, a in atoms_of.items()},
-        group_atoms=tuple(
-            np.array(found)
-            for _, found in sorted(
-                members.items(), key=lambda item: [slot for slot, _ in item[0]]
-            )
-        ),
+        group_atoms=tuple(np.array(group_roots) for _, group_roots in ordered),
         unprunable=tuple(labels.reasons),
     )
 
 
-def _producers(program: Program, slices: tuple[ParameterSlice, ...]) -> tuple[str, ...]:
-    """Layers whose weight has the channels as its outputs but not as its inputs."""
+def _layer_of(parameter: str) -> str:
+    """The layer that owns a parameter; the parameter itself at the root."""
+    return parameter.rpartition(".")[0] or parameter
+
+
+def _producers(
+    program: Program,
+    slices: tuple[ParameterSlice, ...],
+    parameter_shapes: Mapping[str, tuple[int, ...]],
+) -> tuple[str, ...]:
+    """Layers that make the channels; a depthwise convolution only passes them on."""
     made = {cut.parameter for cut in slices if cut.dim == 0}
     result: dict[str, None] = {}
     for operation in program.operations:
         names = list(operation.refs())
         if operation.kind in ("conv1d", "conv2d", "conv3d", "linear"):
-            depthwise = len(operation.args) > 6 and operation.args[6] > 1
-            if names[1] in made and not depthwise:
-                result[names[1].rpartition(".")[0]] = None
+            groups = argument(operation, 6, 1) if operation.kind != "linear" else 1
+            if names[1] in made and (groups == 1 or parameter_shapes[names[1]][1] > 1):
+                result[_layer_of(names[1])] = None
     return tuple(result)

@@ -22,15 +22,19 @@ class Labels:
         self.parameter_shapes = parameter_shapes
         self.values: dict[str, np.ndarray] = {}
         self.slots: dict[tuple[str, int], np.ndarray] = {}
+        self.untouchable: dict[str, str] = {}
         self.reasons: list[str] = []
         self.parent = [0]
 
     def of(self, name: str) -> np.ndarray:
-        """Labels of an activation; parameters read as activations are fixed."""
+        """Labels of an activation; a parameter read as one is fixed."""
         if name in self.values:
             return self.values[name]
-        shape = self.tensors[name].shape if name in self.tensors else ()
-        return np.zeros((1,) * len(shape), dtype=np.int64)
+        if name in self.parameter_shapes:
+            why = f"channels of {name!r} are left alone: the code computes with it"
+            if self.keep_whole(name, why):
+                self.reasons.append(why)
+        return np.zeros((1,) * len(self.shape(name)), dtype=np.int64)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Of an activation or parameter."""
@@ -77,6 +81,19 @@ class Labels:
         """
         present = self.slots.setdefault((parameter, dim), atoms)
         self.join(present, atoms)
+        if (why := self.untouchable.get(parameter)) and self.fix(atoms):
+            self.reasons.append(why)
+
+    def keep_whole(self, parameter: str, why: str) -> bool:
+        """No part of a parameter can go, now or later; True if that changed anything.
+
+        Args:
+            parameter: qualified name.
+            why: the warning, should a layer that is met later want to cut it.
+        """
+        self.untouchable.setdefault(parameter, why)
+        cuts = [atoms for (name, _), atoms in self.slots.items() if name == parameter]
+        return any([self.fix(atoms) for atoms in cuts])
 
     def join(self, first: np.ndarray, second: np.ndarray) -> None:
         """The channels must go together, element by element."""
@@ -102,15 +119,27 @@ class Labels:
             self.parent[self.root(atom)] = 0
         return bool(loose)
 
-    def leave_alone(self, operation: Operation, why: str) -> None:
-        """Fixes all that the operation reads and makes, and says why."""
-        changed = [
-            self.fix(self.of(name)) for name in operation.refs() if name in self.tensors
-        ]
+    def leave_alone(
+        self, operation: Operation, why: str, *, makes_channels: bool = False
+    ) -> None:
+        """Fixes all that the operation reads and makes, and says why.
+
+        Args:
+            operation: that no rule covers.
+            why: ends the warning; there is none where nothing could go before.
+            makes_channels: its result would have channels of its own: always warn.
+        """
+        place = f" in {operation.layer!r}" if operation.layer else ""
+        reason = (
+            f"channels that reach {operation.kind} {operation.name!r}{place} are "
+            f"left alone: {why}"
+        )
+        changed = makes_channels
+        for name in operation.refs():
+            if name in self.tensors:
+                changed |= self.fix(self.of(name))
+            elif name in self.parameter_shapes:
+                changed |= self.keep_whole(name, reason)
         self.set_fixed(operation.name)
-        if any(changed):
-            place = f" in {operation.layer!r}" if operation.layer else ""
-            self.reasons.append(
-                f"channels that reach {operation.kind} {operation.name!r}{place} are "
-                f"left alone: {why}"
-            )
+        if changed:
+            self.reasons.append(reason)

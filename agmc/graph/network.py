@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from agmc.graph.program import Operation, Program, Ref, map_refs, operator_of, refs_in
+from agmc.graph.operators import operator_of
+from agmc.graph.program import Operation, Program, Ref, map_refs, refs_in
+
+#: Called with (input, share that goes, whether in training mode).
+_DROPOUTS = frozenset(
+    {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
+)
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -42,7 +48,7 @@ class GraphNetwork(nn.Module):
             name for name in program.parameters + program.buffers if name not in state
         ]:
             raise ValueError(f"tensors {missing[:3]} of the network are missing")
-        layers = {op.name: _layer(op, state) for op in program.operations}
+        layers = {op.name: _layer(op, program, state) for op in program.operations}
         for operation in program.operations:
             layer = layers[operation.name]
             if layer is not None and not _attach(self, _layer_path(operation), layer):
@@ -110,7 +116,7 @@ class _Step:
         self.frees = frees
         self.function: Callable[..., Any] = operator_of(operation.op)
         self.input = next(operation.refs(), "")
-        self.is_dropout = operation.kind == "dropout" and operation.args[2] is False
+        self.is_dropout = operation.kind in _DROPOUTS and operation.args[2] is False
         # A flat argument list is the common case and needs no walk over the tree.
         self.flat = not operation.kwargs and not any(
             isinstance(arg, (list, tuple, dict)) and any(refs_in(arg))
@@ -145,15 +151,20 @@ def _layer_path(operation: Operation) -> str:
     return names[1].rpartition(".")[0] if len(names) > 1 else ""
 
 
-def _layer(operation: Operation, state: Mapping[str, Tensor]) -> nn.Module | None:
+def _layer(
+    operation: Operation, program: Program, state: Mapping[str, Tensor]
+) -> nn.Module | None:
     """An empty module that does the same, or None where there is none."""
     path = _layer_path(operation)
     named: list[Any] = [
         arg.name if isinstance(arg, Ref) else arg for arg in operation.args
     ]
-    if not path or operation.kwargs or named[1] != f"{path}.weight":
+    if not path or operation.kwargs:
         return None
-    if named[1] not in state:
+    if operation.op == "aten.batch_norm.default":
+        return _batch_norm(path, named, program, state)
+    held = [name for name in named[1:3] if isinstance(name, str)]
+    if named[1] != f"{path}.weight" or not set(held) <= set(program.parameters):
         return None
     weight = state[named[1]]
     with torch.device("meta"):
@@ -178,12 +189,25 @@ def _layer(operation: Operation, state: Mapping[str, Tensor]) -> nn.Module | Non
             if bias not in (None, f"{path}.bias"):
                 return None
             return nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-        if operation.op == "aten.batch_norm.default":
-            expected = [f"{path}.{n}" for n in ("bias", "running_mean", "running_var")]
-            if named[2:5] != expected or named[5] is not False:
-                return None
-            return BatchNorm(weight.shape[0], eps=named[7], momentum=named[6])
     return None
+
+
+def _batch_norm(
+    path: str, named: Sequence[Any], program: Program, state: Mapping[str, Tensor]
+) -> nn.Module | None:
+    """With or without scale and shift; the running statistics must be there."""
+    scale_and_shift = [f"{path}.weight", f"{path}.bias"]
+    statistics = [f"{path}.running_mean", f"{path}.running_var"]
+    affine = list(named[1:3]) == scale_and_shift
+    if not (affine or list(named[1:3]) == [None, None]) or named[5] is not False:
+        return None
+    if list(named[3:5]) != statistics or not set(statistics) <= set(program.buffers):
+        return None
+    if affine and not set(scale_and_shift) <= set(program.parameters):
+        return None
+    size = state[statistics[0]].shape[0]
+    with torch.device("meta"):
+        return BatchNorm(size, eps=named[7], momentum=named[6], affine=affine)
 
 
 def _pair(value: int | list[int]) -> tuple[int, int]:
@@ -207,6 +231,11 @@ def _attach(network: nn.Module, path: str, layer: nn.Module) -> bool:
 def _container(network: nn.Module, path: str) -> nn.Module:
     for name in filter(None, path.split(".")):
         if name not in network._modules:
+            if hasattr(network, name):
+                raise ValueError(
+                    f"a layer cannot be called {name!r}: GraphNetwork itself has an "
+                    "attribute of this name; rename the layer"
+                )
             network.add_module(name, nn.Module())
         network = network._modules[name]  # type: ignore[assignment]
     return network

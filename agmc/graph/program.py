@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+
+from agmc.graph.operators import operator_of
 
 #: What the tree of arguments may hold besides lists, tuples, dicts and `Ref`.
 Constant = None | bool | int | float | str | torch.dtype | torch.memory_format
@@ -140,25 +141,25 @@ def program_from_json(record: Any) -> Program:
     try:
         operations = tuple(
             Operation(
-                str(name), str(op), tuple(_decode(args)), dict(_decode(kw)), str(layer)
+                _text(name), _text(op), _decode(args), dict(_decode(kw)), _text(layer)
             )
             for name, op, args, kw, layer in record["operations"]
         )
         program = Program(
-            inputs=tuple(map(str, record["inputs"])),
+            inputs=_texts(record["inputs"]),
             input_shapes=tuple(
                 tuple(map(int, shape)) for shape in record["input_shapes"]
             ),
             operations=operations,
             outputs=_decode(record["outputs"]),
-            parameters=tuple(map(str, record["parameters"])),
-            buffers=tuple(map(str, record["buffers"])),
+            parameters=_texts(record["parameters"]),
+            buffers=_texts(record["buffers"]),
         )
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"the network's description is damaged: {error}") from error
     known = {*program.inputs, *program.parameters, *program.buffers}
     for operation in program.operations:
-        operator_of(operation.op)
+        _check_arguments(operation)
         for name in operation.refs():
             if name not in known:
                 raise ValueError(
@@ -177,46 +178,40 @@ def program_from_json(record: Any) -> Program:
     return program
 
 
-#: Arithmetic on shapes, and picking one of several results.
-_PYTHON_OPERATORS: dict[str, Callable[..., Any]] = {
-    "_operator.getitem": operator.getitem,
-    "_operator.add": operator.add,
-    "_operator.sub": operator.sub,
-    "_operator.mul": operator.mul,
-    "_operator.floordiv": operator.floordiv,
-    "_operator.truediv": operator.truediv,
-    "_operator.mod": operator.mod,
-    "_operator.neg": operator.neg,
-}
-
-#: Operators whose text arguments only choose a mode.
-_TEXT_ARGUMENTS_ALLOWED = frozenset(
-    {"pad", "gelu", "einsum", "div", "conv1d", "conv2d", "conv3d", "rms_norm"}
-)
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is no text")
+    return value
 
 
-def operator_of(op: str) -> Callable[..., Any]:
-    """The function behind an operator's full name.
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r:.40} is no list")
+    return tuple(_text(item) for item in value)
 
-    Only pure ATen operators on tensors and numbers run: nothing that reads files or
-    writes into its arguments, so that a program from an unknown source is harmless.
 
-    Raises:
-        ValueError: the operator does not exist or may not run.
-    """
-    if op in _PYTHON_OPERATORS:
-        return _PYTHON_OPERATORS[op]
-    namespace, _, rest = op.partition(".")
-    packet_name, _, overload = rest.partition(".")
-    packet = getattr(torch.ops.aten, packet_name, None) if namespace == "aten" else None
-    function = getattr(packet, overload, None) if packet is not None else None
+def _check_arguments(operation: Operation) -> None:
+    """The operator may run and is called with as many arguments as it takes."""
+    function = operator_of(operation.op)
+    if not isinstance(operation.args, tuple):
+        raise ValueError(
+            f"the network's description is damaged: {operation.name!r} has no arguments"
+        )
     if not isinstance(function, torch._ops.OpOverload):
-        raise ValueError(f"operator {op!r} is unknown to this version of torch")
-    schema = function._schema
-    text = any("str" in str(argument.type) for argument in schema.arguments)
-    if schema.is_mutable or (text and packet_name not in _TEXT_ARGUMENTS_ALLOWED):
-        raise ValueError(f"operator {op!r} may not run in a loaded network")
-    return function
+        return
+    taken = function._schema.arguments
+    given = len(operation.args)
+    if given > len(taken):
+        raise ValueError(
+            f"the network's description is damaged: {operation.name!r} calls "
+            f"{operation.op} with {given} arguments"
+        )
+    for argument in taken[given:]:
+        if not argument.has_default_value() and argument.name not in operation.kwargs:
+            raise ValueError(
+                f"the network's description is damaged: {operation.name!r} calls "
+                f"{operation.op} without {argument.name!r}"
+            )
 
 
 def _encode(tree: Any) -> Any:

@@ -11,7 +11,7 @@ _END = 2**62  # torch writes "to the end" as a slice to the largest int64
 
 
 def reshape_freely(labels: Labels, operation: Operation) -> None:
-    """Flatten, squeeze: keeps the order of elements and writes out no sizes."""
+    """Flatten, unsqueeze: keeps the order of elements and writes out no sizes."""
     source = name_of(operation.args[0])
     assert source is not None
     labels.set(
@@ -19,17 +19,32 @@ def reshape_freely(labels: Labels, operation: Operation) -> None:
     )
 
 
+def squeeze(labels: Labels, operation: Operation) -> None:
+    """Drops dimensions of size 1; one that holds channels could shrink to 1."""
+    source = name_of(operation.args[0])
+    assert source is not None
+    present = labels.of(source)
+    dims = argument(operation, 1, range(present.ndim))
+    dims = [dims] if isinstance(dims, int) else dims
+    if any(present.shape[dim] > 1 for dim in dims):
+        labels.leave_alone(
+            operation, "it would drop the channels' dimension too if one channel stayed"
+        )
+    else:
+        reshape_freely(labels, operation)
+
+
 def view(labels: Labels, operation: Operation) -> None:
     """`view` and `reshape`; a size that is written out must hold no channels."""
     source = name_of(operation.args[0])
     assert source is not None
     reshaped = labels.full(source).reshape(labels.shape(operation.name))
-    sizes = operation.args[1]
-    for dim, size in enumerate(sizes):
+    for dim, size in enumerate(operation.args[1]):
         moving = (reshaped != np.take(reshaped, [0], axis=dim)).any()
-        if isinstance(size, int) and size != -1 and moving:
+        if size != -1 and moving:
+            named = "computed" if isinstance(size, Ref) else f"{size}"
             labels.leave_alone(
-                operation, f"size {size} of dimension {dim} is written in the code"
+                operation, f"the size of dimension {dim} ({named}) is no -1"
             )
             return
     labels.set(operation.name, reshaped)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from agmc.graph.exported import exported_program
 from agmc.graph.groups import find_groups
 from agmc.graph.in_place import without_writes
 from agmc.graph.model_graph import ModelGraph, ParameterSpec, TensorSpec
-from agmc.graph.program import Operation, Program, Ref, map_refs, refs_in
+from agmc.graph.program import Operation, Program, Ref, refs_in
 
 _NO_VALUE = frozenset(
     {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range"}
@@ -34,73 +31,24 @@ def trace(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> ModelGr
             device.
 
     Raises:
-        ValueError: the network cannot be exported, or a weight is not finite.
+        ValueError: the network cannot be exported, the inputs do not fit it, a weight
+            is not finite, or a value is read after memory that it shares was written.
     """
     return _model_graph(exported_program(model, example_input), model)
-
-
-def exported_program(
-    model: nn.Module, example_input: Tensor | Sequence[Tensor]
-) -> torch.export.ExportedProgram:
-    """What `torch.export` makes of a network, in evaluation mode.
-
-    Arguments and errors are those of `trace`.
-    """
-    if isinstance(example_input, Tensor):
-        example_input = (example_input,)
-    _check_finite(model)
-    with _evaluation_mode(model):
-        return _export(model, tuple(example_input))
-
-
-def _export(
-    model: nn.Module, inputs: tuple[Tensor, ...]
-) -> torch.export.ExportedProgram:
-    # torch.export takes a size of 1 for a constant, so the batch is traced as 2.
-    pairs = tuple(torch.cat([x[:1], x[:1]]) if x.ndim else x for x in inputs)
-    free = tuple({0: torch.export.Dim.AUTO} if x.ndim else None for x in pairs)
-    shapes = inspect.signature(model.forward).bind(*free).arguments
-    exported = _torch_export(model, pairs, shapes)
-    nodes = {node.name: node for node in exported.graph.nodes}
-    if all(
-        isinstance(nodes[name].meta["val"].shape[0], torch.SymInt)
-        for name in exported.graph_signature.user_inputs
-        if isinstance(name, str) and nodes[name].meta["val"].ndim
-    ):
-        return exported
-    logging.getLogger(__name__).warning(
-        "the forward code of %s fixes the batch size: traced at batch size 1 only",
-        type(model).__name__,
-    )
-    return _torch_export(model, tuple(x[:1] if x.ndim else x for x in inputs), None)
-
-
-def _torch_export(
-    model: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: Any
-) -> torch.export.ExportedProgram:
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # torch's own deprecations
-            return torch.export.export(
-                model, inputs, dynamic_shapes=dynamic_shapes, strict=False
-            )
-    except Exception as error:  # torch.export raises many kinds
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        shapes = [tuple(x.shape) for x in inputs]
-        raise ValueError(
-            f"{type(model).__name__} cannot be traced with inputs of shape {shapes}: "
-            f"{reason}"
-        ) from error
 
 
 def _model_graph(
     exported: torch.export.ExportedProgram, model: nn.Module
 ) -> ModelGraph:
     signature = exported.graph_signature
+    first_names = _first_names(model)
     stored = {
-        **signature.inputs_to_parameters,
-        **signature.inputs_to_buffers,
-        **signature.inputs_to_lifted_tensor_constants,
+        node: first_names.get(name, name)
+        for node, name in (
+            *signature.inputs_to_parameters.items(),
+            *signature.inputs_to_buffers.items(),
+            *signature.inputs_to_lifted_tensor_constants.items(),
+        )
     }
     names = _value_names(exported, stored)
     operations: list[Operation] = []
@@ -119,12 +67,10 @@ def _model_graph(
                 tensors[names[node.name]] = _tensor_spec(value)
         elif node.op == "get_attr":
             raise ValueError(
-                f"{type(model).__name__} has control flow that cannot be traced "
-                f"({node.target})"
+                f"{type(model).__name__} has control flow or autocast in its forward "
+                f"code ({node.target}), which cannot be traced; move it outside"
             )
-    outputs = _outputs(exported, names)
-    operations, renamed = without_writes(operations)
-    outputs = map_refs(outputs, lambda name: Ref(renamed.get(name, name)))
+    operations, outputs = without_writes(operations, _outputs(exported, names))
     operations = _without_unread(operations, outputs)
     read = {name for operation in operations for name in operation.refs()}
     inputs = tuple(names[n] for n in signature.user_inputs if isinstance(n, str))
@@ -133,26 +79,33 @@ def _model_graph(
         input_shapes=tuple(tensors[name].shape for name in inputs),
         operations=tuple(operations),
         outputs=outputs,
-        parameters=tuple(
-            n for n in signature.inputs_to_parameters.values() if n in read
-        ),
-        buffers=tuple(
-            n
-            for n in (
-                *signature.inputs_to_buffers.values(),
-                *signature.inputs_to_lifted_tensor_constants.values(),
-            )
-            if n in read
+        parameters=_read_names(signature.inputs_to_parameters, stored, read),
+        buffers=_read_names(
+            {
+                **signature.inputs_to_buffers,
+                **signature.inputs_to_lifted_tensor_constants,
+            },
+            stored,
+            read,
         ),
     )
     state = {**exported.state_dict, **exported.constants}
+    state |= {
+        first: state[name] for name, first in first_names.items() if name in state
+    }
     made = {operation.name for operation in operations}
     live = {k: v for k, v in tensors.items() if k in made or k in program.inputs}
     parameters = {
         name: _parameter_spec(state[name], name in program.parameters)
         for name in program.parameters + program.buffers
     }
-    found = find_groups(program, live, {n: s.shape for n, s in parameters.items()})
+    own = dict(model.named_buffers(remove_duplicate=False))
+    found = find_groups(
+        program,
+        live,
+        {name: spec.shape for name, spec in parameters.items()},
+        [name for name in program.buffers if name not in own],
+    )
     return ModelGraph(
         program=program,
         tensors=live,
@@ -167,6 +120,26 @@ def _model_graph(
             if name in program.buffers
         },
     )
+
+
+def _first_names(model: nn.Module) -> dict[str, str]:
+    """Every name of a parameter or buffer that has several -> the first of them."""
+    first: dict[int, str] = {}
+    result = {}
+    for name, value in (
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ):
+        if first.setdefault(id(value), name) != name:
+            result[name] = first[id(value)]
+    return result
+
+
+def _read_names(
+    names: Mapping[str, str], stored: Mapping[str, str], read: set[str]
+) -> tuple[str, ...]:
+    """First names, once each, of the stored tensors that operations read."""
+    return tuple(dict.fromkeys(stored[node] for node in names if stored[node] in read))
 
 
 def _without_unread(operations: list[Operation], outputs: Any) -> list[Operation]:
@@ -267,23 +240,3 @@ def _parameter_spec(value: Tensor, trainable: bool) -> ParameterSpec:
         mean=float(data.mean()) if floating else 0.0,
         std=float(data.std(correction=0)) if floating else 0.0,
     )
-
-
-def _check_finite(model: nn.Module) -> None:
-    for name, value in (*model.named_parameters(), *model.named_buffers()):
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise ValueError(
-                f"weights are not finite: {name} holds NaN or infinity; train or load "
-                "the network again"
-            )
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from agmc.graph.model_graph import ModelGraph
@@ -17,7 +19,14 @@ _LAYERS = frozenset(
 #: Matrix products of activations.
 _PRODUCTS = frozenset({"matmul", "mm", "bmm", "addmm", "baddbmm"})
 #: Operators that multiply and add in ways that nothing here counts.
-_UNCOUNTED = frozenset({"einsum", "scaled_dot_product_attention", "lstm", "gru"})
+_UNCOUNTED = frozenset(
+    {
+        *("einsum", "tensordot", "bilinear", "inner", "dot", "vdot", "mv", "addmv"),
+        *("addbmm", "chain_matmul", "linalg_multi_dot", "linalg_matmul", "cdist"),
+        *("scaled_dot_product_attention", "_native_multi_head_attention"),
+        *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "conv_tbc"),
+    }
+)
 
 
 class Widths:
@@ -57,7 +66,7 @@ class Widths:
         sizes = np.array([float(group.size) for group in graph.groups])
         self._constant = full - np.einsum("g,dgp->dp", sizes, self._repeats)
         layers: dict[str, tuple[int, int]] = {}
-        products: dict[str, int] = {}
+        fixed: dict[str, int] = {}
         for op in graph.program.operations:
             if op.kind in _UNCOUNTED:
                 raise ValueError(
@@ -66,12 +75,15 @@ class Widths:
                 )
             if (weight := _weight(graph, op)) is not None:
                 layers[op.name] = self._row[weight], _positions(graph, op)
+            elif op.kind in _LAYERS:
+                computed = graph.tensors[list(op.refs())[1]].shape
+                fixed[op.name] = math.prod(computed) * _positions(graph, op)
             elif op.kind in _PRODUCTS:
-                products[op.name] = _product_macs(graph, op)
-        self.operations = (*layers, *products)
+                fixed[op.name] = _product_macs(graph, op)
+        self.operations = (*layers, *fixed)
         self._weight_rows = np.array([row for row, _ in layers.values()], dtype=int)
         self._positions = np.array([n for _, n in layers.values()], dtype=float)
-        self._products = np.array(list(products.values()), dtype=float)
+        self._fixed = np.array(list(fixed.values()), dtype=float)
 
     def numels(self, counts: np.ndarray) -> np.ndarray:
         """Elements of every parameter and buffer, float64 [..., num_parameters]."""
@@ -83,9 +95,7 @@ class Widths:
     def macs(self, counts: np.ndarray) -> np.ndarray:
         """Multiply-adds for one input of every operation of `self.operations`."""
         layers = self.numels(counts)[..., self._weight_rows] * self._positions
-        fixed = np.broadcast_to(
-            self._products, (*layers.shape[:-1], len(self._products))
-        )
+        fixed = np.broadcast_to(self._fixed, (*layers.shape[:-1], len(self._fixed)))
         return np.concatenate([layers, fixed], axis=-1)
 
     def macs_by_operation(self, counts: np.ndarray) -> dict[str, int]:
@@ -141,5 +151,6 @@ def _product_macs(graph: ModelGraph, operation: Operation) -> int:
     """Of a product of two activations; its channels are left alone, so it is fixed."""
     names = list(operation.refs())
     first = names[1] if operation.kind in ("addmm", "baddbmm") else names[0]
-    inner = graph.tensors[first].shape[-1]
+    held = graph.tensors if first in graph.tensors else graph.parameters
+    inner = held[first].shape[-1]
     return inner * int(np.prod(graph.tensors[operation.name].shape, dtype=np.int64))

@@ -169,5 +169,10 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    safetensors.torch.save_file(state, partial)
-    partial.replace(path)
+    try:
+        # `save_file` would make a file that nobody else can read.
+        partial.write_bytes(safetensors.torch.save(state))
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -134,6 +134,19 @@ class BoundBudget:
         """The metric of counts [..., num_decisions], shape [...]."""
         return self.cost_model.evaluate(self.budget.metric, counts)
 
+    def check(self, plan: Plan) -> None:
+        """Refuses a plan from elsewhere that is over the budget.
+
+        Raises:
+            ValueError: it is, or it names a group that the network does not have.
+        """
+        kept = int(self.cost(self.space.counts(plan)))
+        if kept > self.limit:
+            raise ValueError(
+                f"the plan keeps {kept} {self.budget.metric}, more than the "
+                f"{self.limit:.0f} of the budget {self.budget}; keep less, or raise it"
+            )
+
     def interval(
         self, counts: Sequence[int] | np.ndarray, step: int
     ) -> tuple[int, int]:

@@ -172,8 +172,9 @@ def run_key(model: nn.Module, data: Splits, **settings: Any) -> str:
     Args:
         model: its parameters and buffers count, not its class.
         data: counts by its `digest`.
-        settings: numbers, texts, or builders, which count by their names and by the
-            arguments of a `functools.partial`; never by an address in memory.
+        settings: numbers, texts, lists of them, or builders, which count by their
+            names and by the arguments of a `functools.partial`; never by an address in
+            memory.
     """
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
@@ -189,6 +190,8 @@ def run_key(model: nn.Module, data: Splits, **settings: Any) -> str:
 def _describe(setting: Any) -> Any:
     if setting is None or isinstance(setting, str | int | float):
         return setting
+    if isinstance(setting, list | tuple):
+        return [_describe(value) for value in setting]
     if isinstance(setting, functools.partial):
         return [
             _describe(setting.func),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
@@ -117,11 +116,11 @@ def _save(module: nn.Module, path: Path) -> None:
         for name, value in module.state_dict().items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-    os.close(descriptor)
+    # Runs side by side share the folder; `save_file` would make it for us alone.
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        safetensors.torch.save_file(state, partial)
-        os.replace(partial, path)
+        partial.write_bytes(safetensors.torch.save(state))
+        partial.replace(path)
     except BaseException:
-        os.unlink(partial)
+        partial.unlink(missing_ok=True)
         raise

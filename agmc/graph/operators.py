@@ -1,0 +1,56 @@
+"""Operators: which functions the operations of a network may call, by full name."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+#: Arithmetic on shapes, and picking one of several results.
+_PYTHON_OPERATORS: dict[str, Callable[..., Any]] = {
+    "_operator.getitem": operator.getitem,
+    "_operator.add": operator.add,
+    "_operator.sub": operator.sub,
+    "_operator.mul": operator.mul,
+    "_operator.floordiv": operator.floordiv,
+    "_operator.truediv": operator.truediv,
+    "_operator.mod": operator.mod,
+    "_operator.neg": operator.neg,
+}
+
+#: Operators whose text arguments only choose a mode.
+_TEXT_ARGUMENTS_ALLOWED = frozenset(
+    {"pad", "gelu", "einsum", "div", "conv1d", "conv2d", "conv3d", "rms_norm"}
+)
+
+
+def operator_of(op: str) -> Callable[..., Any]:
+    """The function behind an operator's full name.
+
+    Only pure ATen operators on tensors and numbers run: nothing that reads files or
+    writes into its arguments, so that a program from an unknown source is harmless.
+
+    Raises:
+        ValueError: the operator does not exist or may not run.
+    """
+    if op in _PYTHON_OPERATORS:
+        return _PYTHON_OPERATORS[op]
+    function = overload_of(op)
+    if function is None:
+        raise ValueError(f"operator {op!r} is unknown to this version of torch")
+    schema = function._schema
+    text = any("str" in str(argument.type) for argument in schema.arguments)
+    if schema.is_mutable or (text and op.split(".")[1] not in _TEXT_ARGUMENTS_ALLOWED):
+        raise ValueError(f"operator {op!r} may not run in a loaded network")
+    return function
+
+
+def overload_of(op: str) -> torch._ops.OpOverload | None:
+    """The ATen operator of a full name, whether it may run or not; None if unknown."""
+    namespace, _, rest = op.partition(".")
+    packet_name, _, overload = rest.partition(".")
+    packet = getattr(torch.ops.aten, packet_name, None) if namespace == "aten" else None
+    function = getattr(packet, overload, None) if packet is not None else None
+    return function if isinstance(function, torch._ops.OpOverload) else None

@@ -1,0 +1,74 @@
+"""Job: what one call of agmc has to do, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The configuration, read: rooms to make and values that are no room's own.
+
+    Attributes:
+        make: key of the configuration ("data", "search.evaluator") -> what stands
+            there: the data, an agent's builder, a recipe.
+        command: what to do with it.
+        directory: of the run; exists.
+        record: what stands in every result: `settings`, `seed`, `command`.
+        network: name of the model.
+        weights: its file; None: train it.
+        cache: folder for trained base networks; None: none.
+        budget: METRIC:LIMIT.
+        plan: file of a plan to carry out instead of a search.
+        min_keep_ratio: see `agmc.PlanSpace`.
+        channel_step: likewise.
+        episodes: of the search.
+        recalibration_images: training images for batch norm; 0 = off.
+        batch_size: images per forward pass of an evaluation.
+        checkpoint: a saved network.
+        runs: directories of finished runs.
+        seed: of everything random.
+    """
+
+    make: Callable[[str], Any]
+    command: str
+    directory: Path
+    record: Mapping[str, Any]
+    network: str
+    weights: str | None
+    cache: str | None
+    budget: str
+    plan: str | None
+    min_keep_ratio: float
+    channel_step: int
+    episodes: int
+    recalibration_images: int
+    batch_size: int
+    checkpoint: str | None
+    runs: Sequence[str]
+    seed: int
+
+    def required_checkpoint(self) -> Path:
+        """The saved network that the command is about.
+
+        Raises:
+            ValueError: none is named.
+        """
+        if self.checkpoint is None:
+            raise ValueError(
+                f"{self.command} needs checkpoint=FILE: a compressed.safetensors"
+            )
+        return Path(self.checkpoint)
+
+    def required_runs(self) -> Sequence[str]:
+        """The runs that the command is about.
+
+        Raises:
+            ValueError: none is named.
+        """
+        if not self.runs:
+            raise ValueError(f"{self.command} needs runs=DIRECTORY or runs=[A,B]")
+        return self.runs

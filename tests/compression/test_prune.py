@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from graph_nets import (
+    NETS,
+    conv,
+    counted_macs,
+    double,
+    flat,
+    graph_of,
+    make,
+    quiet_trace,
+    relative_error,
+    with_statistics,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from agmc.compression.prune import Pruner, compress
+from agmc.cost.model import cost_of
+from agmc.export.checkpoint import load, save
+from agmc.graph.network import GraphNetwork
+from agmc.plan import Plan, PlanSpace
+
+
+def check_plan(net, inputs, graph, plan, *, retraced=True):
+    """Everything that must hold of one plan, in float64."""
+    pruner = Pruner(net, graph)
+    small, masked = pruner.prune(plan), pruner.mask(plan)
+    assert not small.training
+    with torch.no_grad():
+        outputs = small(*inputs)
+        assert relative_error(outputs, masked(*inputs)) <= 1e-9
+    predicted = cost_of(graph, plan)
+    read = set(graph.program.parameters)
+    numel = sum(p.numel() for n, p in small.named_parameters() if n in read)
+    assert predicted.params == numel
+    assert predicted.macs == counted_macs(small, inputs)
+    if retraced:
+        again = cost_of(quiet_trace(small, inputs))
+        assert (again.macs, again.params) == (predicted.macs, predicted.params)
+    check_attributes(small)
+    loss = sum((x**2).sum() for x in flat(small.train()(*inputs)))
+    loss.backward()
+    used = [p for n, p in small.named_parameters() if n in read]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in used)
+
+
+def check_attributes(net):
+    for module in net.modules():
+        if isinstance(module, nn.modules.conv._ConvNd):
+            assert module.out_channels == module.weight.shape[0]
+            assert module.in_channels == module.weight.shape[1] * module.groups
+            assert module.out_channels % module.groups == 0
+        elif isinstance(module, nn.Linear):
+            assert module.weight.shape == (module.out_features, module.in_features)
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            assert module.running_mean.shape == (module.num_features,)
+            assert module.running_var.shape == (module.num_features,)
+            if module.affine:
+                assert module.weight.shape == (module.num_features,)
+
+
+def plans(graph, number, *, seed=0):
+    """Random plans, and the one that keeps as little as can be."""
+    generator = torch.Generator().manual_seed(seed)
+    space = PlanSpace(graph, min_keep_ratio=0.01)
+    yield space.plan([1] * len(space))
+    for _ in range(number):
+        yield space.sample(generator)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_pruned_equals_masked_and_costs_what_was_predicted(name):
+    net, inputs, graph = double(name)
+    assert graph.groups
+    least, *others = plans(graph, 2)
+    check_plan(net, inputs, graph, least, retraced=False)
+    check_plan(net, inputs, graph, others[0], retraced=name != "resnet20")
+    check_plan(net, inputs, graph, others[1], retraced=False)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_keeping_all_changes_nothing_and_the_model_is_untouched(name):
+    net, inputs, graph = double(name)
+    before = {n: t.clone() for n, t in net.state_dict().items()}
+    attributes = {n: repr(m) for n, m in net.named_modules()}
+    expected = flat(net(*inputs))
+    pruner = Pruner(net, graph)
+    same = pruner.prune(Plan.uniform(PlanSpace(graph), 1.0))
+    assert type(same) is type(net)
+    for one, other in zip(flat(same(*inputs)), expected, strict=True):
+        assert torch.equal(one, other)
+    pruner.prune(next(plans(graph, 0)))
+    assert net.state_dict().keys() == before.keys()
+    assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
+    assert {n: repr(m) for n, m in net.named_modules()} == attributes
+    own = {t.data_ptr() for t in net.state_dict().values()}
+    assert own.isdisjoint(t.data_ptr() for t in same.state_dict().values())
+
+
+def test_a_plain_chain_by_hand():
+    net = nn.Sequential(conv(1, 3, 1), nn.ReLU(), conv(3, 1, 1)).eval()
+    with torch.no_grad():
+        net[0].weight[:] = torch.tensor([1.0, -5.0, 3.0]).view(3, 1, 1, 1)
+        net[0].bias[:] = torch.tensor([0.1, 0.2, 0.3])
+        net[2].weight[:] = torch.tensor([2.0, 2.0, 2.0]).view(1, 3, 1, 1)
+        net[2].bias[:] = 1.0
+    x = torch.ones(2, 1, 2, 2)
+    small = compress(net, Plan({"0": 2 / 3}), x)
+    # The channel with the smallest weight goes.
+    assert small[0].weight.flatten().tolist() == [-5.0, 3.0]
+    assert small[0].bias.tolist() == pytest.approx([0.2, 0.3])
+    assert (small[0].out_channels, small[2].in_channels) == (2, 2)
+    # relu(-4.8) * 2 + relu(3.3) * 2 + 1
+    assert torch.allclose(small(x), torch.full((2, 1, 2, 2), 7.6))
+
+
+def test_tied_weights_stay_tied():
+    net, inputs = make("tied_weights")
+    graph = quiet_trace(net, inputs)
+    small = Pruner(net, graph).prune(Plan.uniform(PlanSpace(graph), 0.5))
+    assert small.first.weight is small.second.weight
+    assert small.first.weight.shape == (3, 3, 3, 3)
+
+
+def test_frozen_parameters_stay_frozen():
+    for name in ("chain", "negative_slice"):
+        net, inputs = make(name)
+        net.conv1.weight.requires_grad_(False)
+        graph = quiet_trace(net, inputs)
+        small = Pruner(net, graph).prune(next(plans(graph, 0)))
+        frozen = [n for n, p in small.named_parameters() if not p.requires_grad]
+        assert frozen == ["conv1.weight"]
+
+
+def test_groups_shrink_evenly_even_to_one_channel_each():
+    net, inputs = make("grouped")
+    graph = graph_of("grouped")
+    space = PlanSpace(graph, min_keep_ratio=0.01)
+    assert [(d.name, d.size) for d in space] == [
+        ("conv1", 4),
+        ("grouped", 6),
+        ("conv2", 6),
+    ]
+    small = Pruner(net, graph).prune(space.plan([1, 1, 6]))
+    layer = small.grouped
+    assert (layer.groups, layer.in_channels, layer.out_channels) == (2, 2, 2)
+    small(*inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "runs_on"),
+    [
+        ("residual", True),
+        ("depthwise", True),
+        ("concat", True),
+        ("resnet20", False),
+        ("channel_slice", False),
+        ("functional_conv", False),
+    ],
+)
+def test_the_class_stays_where_its_code_still_runs(name, runs_on):
+    net, inputs = make(name)
+    graph = graph_of(name)
+    small = Pruner(net, graph).prune(next(plans(graph, 0)))
+    assert (type(small) is type(net)) == runs_on
+    assert isinstance(small, GraphNetwork) != runs_on
+
+
+@pytest.mark.parametrize("name", ["depthwise", "resnet20", "fixed_filter"])
+def test_pruned_twice_through_a_file(name, tmp_path):
+    net, inputs = make(name)
+    graph = graph_of(name)
+    small = Pruner(net, graph).prune(Plan.uniform(PlanSpace(graph), 0.7))
+    save(small, tmp_path / "once.safetensors")
+    once = load(tmp_path / "once.safetensors")
+    assert relative_error(once(*inputs), small(*inputs)) < 1e-5
+    graph = quiet_trace(once, inputs)
+    pruner = Pruner(once, graph)
+    plan = Plan.uniform(PlanSpace(graph), 0.6)
+    twice = pruner.prune(plan)
+    save(twice, tmp_path / "twice.safetensors")
+    again = load(tmp_path / "twice.safetensors")
+    assert relative_error(again(*inputs), pruner.mask(plan)(*inputs)) < 1e-4
+    assert cost_of(graph, plan).macs == counted_macs(again, inputs)
+
+
+def test_pruning_copies_what_the_model_holds_besides():
+    net, inputs = make("chain")
+    net.note = ["kept"]
+    small = compress(net, Plan({"conv1": 0.5}), inputs)
+    assert small.note == ["kept"] and small.note is not net.note
+    assert copy.deepcopy(small)(*inputs).shape == (3, 4)
+
+
+def test_a_plan_of_another_network_is_refused():
+    net, inputs = make("chain")
+    with pytest.raises(ValueError, match=r"unknown channel groups \['nope'\]"):
+        compress(net, Plan({"nope": 0.5}), inputs)
+
+
+class Random(nn.Module):
+    """A random sequence of blocks that are chained, added, concatenated or pooled."""
+
+    def __init__(self, blocks, generator):
+        super().__init__()
+        self.blocks = blocks
+        self.layers = nn.ModuleDict()
+        width = 3
+        for i, kind in enumerate(blocks):
+            new = int(torch.randint(2, 7, (), generator=generator)) * 2
+            if kind in ("chain", "concat"):
+                self.layers[f"{i}"] = conv(width, new, bias=i % 2 == 0)
+                width = new if kind == "chain" else width + new
+            elif kind == "residual":
+                self.layers[f"{i}"] = conv(width, new)
+                self.layers[f"{i}b"] = conv(new, width, 1)
+            elif kind == "depthwise":
+                self.layers[f"{i}"] = conv(width, width * 2, groups=width)
+                width *= 2
+            elif kind == "grouped" and width % 2 == 0:
+                self.layers[f"{i}"] = conv(width, new, groups=2)
+                width = new
+            self.layers[f"{i}bn"] = nn.BatchNorm2d(width)
+        self.linear = nn.Linear(width, 3)
+
+    def forward(self, x):
+        for i, kind in enumerate(self.blocks):
+            layer = self.layers[f"{i}"] if f"{i}" in self.layers else nn.Identity()
+            if kind == "residual":
+                x = x + self.layers[f"{i}b"](layer(x).relu_())
+            elif kind == "concat":
+                x = torch.cat([x, layer(x)], 1)
+            elif kind == "pool" and x.shape[-1] > 1:
+                x = nn.functional.max_pool2d(x, 2)
+            else:
+                x = layer(x)
+            x = nn.functional.relu(self.layers[f"{i}bn"](x))
+        return self.linear(x.mean((2, 3)))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(
+    blocks=st.lists(
+        st.sampled_from(
+            ["chain", "residual", "concat", "depthwise", "grouped", "pool"]
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    seed=st.integers(0, 2**16),
+)
+def test_random_networks_and_plans(blocks, seed):
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    net = with_statistics(Random(["chain", *blocks], generator)).eval().double()
+    inputs = (torch.randn(2, 3, 5, 5, dtype=torch.float64, generator=generator),)
+    graph = quiet_trace(net, inputs)
+    space = PlanSpace(graph, min_keep_ratio=0.01)
+    check_plan(net, inputs, graph, space.sample(generator))
+    same = Pruner(net, graph).prune(space.plan(space.counts(None)))
+    assert torch.equal(same(*inputs), net(*inputs))
+    assert np.array_equal(space.counts(Plan({})), space.counts(None))

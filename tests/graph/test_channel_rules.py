@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from graph_nets import Net, conv, images, quiet_trace, relative_error
+from torch import nn
+
+from agmc.compression.prune import Pruner
+from agmc.graph.channel_rules import rule_of
+from agmc.graph.program import Operation
+from agmc.plan import PlanSpace
+
+PASS = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "leaky_relu": F.leaky_relu,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "elu": F.elu,
+    "selu": F.selu,
+    "celu": F.celu,
+    "hardswish": F.hardswish,
+    "mish": F.mish,
+    "tanh": torch.tanh,
+    "hardshrink": F.hardshrink,
+    "softshrink": F.softshrink,
+    "hardtanh": F.hardtanh,
+    "clamp": lambda x: x.clamp(0, 6),
+    "clamp max": lambda x: x.clamp(max=1),
+    "dropout": lambda x: F.dropout(x, training=False),
+    "alpha_dropout": lambda x: F.alpha_dropout(x, training=False),
+    "contiguous": lambda x: x.contiguous(),
+    "clone": torch.clone,
+    "detach": torch.detach,
+    "max_pool2d": lambda x: F.max_pool2d(x, 3, 2, 1),
+    "avg_pool2d": lambda x: F.avg_pool2d(x, 3, 2, 1),
+    "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, 3),
+    "mean kept": lambda x: x.mean((2, 3), keepdim=True),
+    "mean of one": lambda x: x.mean(-1, keepdim=True),
+    "padding": lambda x: F.pad(x, (1, 2, 0, 1)),
+    "padding reflected": lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"),
+    "slice of pixels": lambda x: x[:, :, ::2, 1:],
+    "to": lambda x: x.to(torch.float64),
+    "sum": lambda x: x + F.relu(x),
+    "cat of rows": lambda x: torch.cat([x, x], 2),
+}
+STOP = {
+    "sigmoid": (torch.sigmoid, "sigmoid"),
+    "softplus": (F.softplus, "softplus"),
+    "clamp away": (lambda x: x.clamp(min=0.1), "clamped away"),
+    "clamp computed": (
+        lambda x: torch.clamp(x, min=x[:, :1] * 0),
+        "bounds are computed",
+    ),
+    "hardtanh away": (lambda x: F.hardtanh(x, 0.5, 1), "clamped away"),
+    "constant added": (lambda x: x + 1, "constant or parameter"),
+    "constant subtracted": (lambda x: x - 1, "sub"),
+    "broadcast sum": (lambda x: x + x.mean((2, 3), keepdim=True), "broadcasts"),
+    "mean of channels": (lambda x: x + 0 * x.mean(1, keepdim=True), "over channels"),
+    "mean of all": (lambda x: x * x.mean(), "over channels"),
+    "every second": (lambda x: torch.cat([x[:, ::2], x[:, 1::2]], 1), "every 2th"),
+    "padded with one": (lambda x: F.pad(x, (1, 1), value=1.0), "is not zero"),
+    "transposed": (lambda x: x.transpose(1, 2).transpose(1, 2), "transpose"),
+    "pooled channels": (
+        lambda x: F.max_pool2d(x.flatten(2), (2, 1), 1, (1, 0))[:, :6].view(x.shape),
+        "pooled dimension",
+    ),
+    "normed": (lambda x: F.layer_norm(x, x.shape[2:]), "layer_norm"),
+    "shuffled": (lambda x: x.view(x.shape[0], 2, 3, 6, 6).flatten(1, 2), "no -1"),
+}
+
+
+def between(function):
+    def forward(net, x):
+        x = net.conv1(F.relu(net.stem(x)))
+        x = net.conv2(function(x).to(x.dtype))
+        return net.linear(x.mean((2, 3)))
+
+    torch.manual_seed(0)
+    net = Net(
+        forward,
+        stem=conv(3, 8),
+        conv1=conv(8, 6),
+        conv2=conv(6, 5),
+        linear=nn.Linear(5, 4),
+    )
+    return net.eval().double(), tuple(x.double() for x in images())
+
+
+def check(net, inputs, graph):
+    pruner = Pruner(net, graph)
+    plan = PlanSpace(graph, min_keep_ratio=0.01).sample(torch.Generator())
+    small, masked = pruner.prune(plan), pruner.mask(plan)
+    assert relative_error(small(*inputs), masked(*inputs)) < 1e-9
+
+
+@pytest.mark.parametrize("name", PASS)
+def test_channels_pass_through(name):
+    net, inputs = between(PASS[name])
+    graph = quiet_trace(net, inputs)
+    assert graph.unprunable == ()
+    sizes = {"stem": 8, "conv1": 6, "conv2": 5}
+    assert {g.name: g.size for g in graph.groups} == sizes
+    check(net, inputs, graph)
+
+
+@pytest.mark.parametrize("name", STOP)
+def test_channels_are_left_alone_and_others_are_not(name):
+    function, reason = STOP[name]
+    net, inputs = between(function)
+    graph = quiet_trace(net, inputs)
+    assert any(reason in line for line in graph.unprunable)
+    assert {g.name: g.size for g in graph.groups} == {"stem": 8, "conv2": 5}
+    check(net, inputs, graph)
+
+
+def test_unknown_operators_and_arithmetic_have_a_rule():
+    unknown = rule_of(Operation("y", "aten.erfinv.default", ()))
+    assert unknown.__name__ == "_unknown"
+    arithmetic = rule_of(Operation("y", "_operator.floordiv", ()))
+    assert arithmetic.__name__ == "_arithmetic_on_shapes"

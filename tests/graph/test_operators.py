@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from agmc.graph.operators import operator_of, overload_of
+
+
+def test_names_lead_to_functions():
+    assert operator_of("aten.relu.default") is torch.ops.aten.relu.default
+    assert operator_of("_operator.mul")(3, 4) == 12
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        "aten.add_.Tensor",
+        "aten.add.out",
+        "aten.from_file.default",
+        "aten._print.default",
+    ],
+)
+def test_what_writes_or_reads_files_may_not_run(op):
+    with pytest.raises(ValueError, match=f"{op!r} may not run"):
+        operator_of(op)
+    assert overload_of(op) is not None
+
+
+@pytest.mark.parametrize(
+    "op",
+    ["", "aten", "aten.relu.no", "torchvision.nms.default", "os.system.x"],
+)
+def test_what_does_not_exist_is_unknown(op):
+    with pytest.raises(ValueError, match="unknown to this version of torch"):
+        operator_of(op)
+    assert overload_of(op) is None

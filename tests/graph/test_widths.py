@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from graph_nets import NETS, Net, conv, counted_macs, graph_of, images, quiet_trace
+from torch import nn
+
+from agmc.compression.prune import Pruner
+from agmc.graph.widths import Widths
+from agmc.plan import PlanSpace
+
+
+def test_a_chain_by_hand():
+    graph = graph_of("chain")
+    widths = Widths(graph)
+    counts = np.array([5, 2])
+    assert widths.shape_of("conv1.weight", counts) == (5, 3, 3, 3)
+    assert widths.shape_of("conv2.weight", counts) == (2, 5, 3, 3)
+    assert widths.shape_of("bn1.bias", counts) == (5,)
+    assert widths.shape_of("linear.weight", counts) == (4, 2)
+    numels = dict(zip(widths.parameters, widths.numels(counts), strict=True))
+    assert numels["conv1.weight"] == 135 and numels["linear.bias"] == 4
+    assert list(widths.macs_by_operation(counts).values()) == [36 * 135, 9 * 90, 8]
+    assert [widths.channels_of(op.name, counts) for op in graph.layers] == [
+        *(5, 5, 2, 2, 4)
+    ]
+    assert widths.channels_of("x", counts) == 3
+    assert widths.numels(np.stack([counts] * 3)).shape == (3, len(widths.parameters))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_shapes_are_those_of_the_pruned_network(name):
+    net, inputs = NETS[name]()
+    graph = graph_of(name)
+    space = PlanSpace(graph, min_keep_ratio=0.1)
+    plan = space.sample(torch.Generator().manual_seed(3))
+    small = Pruner(net.eval(), graph).prune(plan)
+    widths, counts = Widths(graph), space.counts(plan)
+    held = {**dict(small.named_parameters()), **dict(small.named_buffers())}
+    for parameter in graph.program.parameters + graph.program.buffers:
+        if parameter in held:
+            assert widths.shape_of(parameter, counts) == tuple(held[parameter].shape)
+    seen = {}
+    for path, module in small.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_hook(
+                lambda m, i, out, path=path: seen.update({path: out.shape[1]})
+            )
+    small(*inputs)
+    for operation in graph.layers:
+        if operation.layer in seen and operation.kind in ("conv2d", "linear"):
+            channels = widths.channels_of(operation.name, counts)
+            assert channels == seen[operation.layer]
+
+
+def test_products_and_computed_weights_count_too():
+    def forward(net, x):
+        x = F.conv2d(net.conv(x), net.weight * 2)  # 16 positions, 4 x 6 x 9
+        x = net.up(x)  # 16 positions, 4 x 3 x 4
+        x = x.flatten(2)
+        x = x @ net.matrix  # 3 rows, 64 x 5
+        return torch.addmm(net.bias, x[:, 0], net.matrix[:5])  # 5 x 5
+
+    net = Net(
+        forward,
+        conv=conv(3, 6),
+        weight=nn.Parameter(torch.randn(4, 6, 3, 3)),
+        up=nn.ConvTranspose2d(4, 3, 2, stride=2),
+        matrix=nn.Parameter(torch.randn(64, 5)),
+        bias=nn.Parameter(torch.randn(5)),
+    ).eval()
+    graph = quiet_trace(net, images())
+    macs = Widths(graph).macs_by_operation(np.array([], dtype=int))
+    assert sorted(macs.values()) == sorted(
+        [36 * 3 * 6 * 9, 16 * 4 * 6 * 9, 16 * 48, 3 * 64 * 5, 25]
+    )
+    assert sum(macs.values()) == counted_macs(net, images())
+
+
+def test_operators_that_nothing_counts_are_refused():
+    net = Net(lambda net, x: torch.einsum("nchw,nc->nhw", x, net.conv(x).mean((2, 3))))
+    net.conv = conv(3, 3)
+    graph = quiet_trace(net.eval(), images())
+    with pytest.raises(ValueError, match="multiply-adds of einsum 'einsum'"):
+        Widths(graph)

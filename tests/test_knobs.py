@@ -1,0 +1,56 @@
+"""Names and types of settings are held to signatures."""
+
+from __future__ import annotations
+
+import pytest
+
+from agmc.knobs import check_knobs
+
+
+def target(
+    data: object,
+    *,
+    count: int = 1,
+    limit: int | None = None,
+    share: float = 0.5,
+    name: str = "",
+    on: bool = True,
+    names: list[str] | None = None,
+) -> None:
+    """Takes one knob of every kind."""
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"count": 3, "limit": None, "share": 1, "name": "a", "on": False},
+        {"limit": 5, "share": 0.25, "names": 7, "data": "anything"},
+    ],
+)
+def test_what_fits_passes(knobs):
+    check_knobs(target, knobs, name="room")
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"count": "3"}, r"room\.count \(='3'\) must be a whole number$"),
+        ({"count": 0.5}, r"room\.count \(=0.5\)"),
+        ({"count": True}, r"room\.count \(=True\)"),
+        ({"count": None}, r"room\.count \(=None\)"),
+        ({"limit": "x"}, "must be a whole number or null$"),
+        ({"share": "x"}, "must be a number$"),
+        ({"name": 3}, "must be a text$"),
+        ({"on": 1}, "must be true or false$"),
+        ({"size": 1}, "room has no size; choose among count, limit, share, name"),
+    ],
+)
+def test_what_does_not_is_named(knobs, message):
+    with pytest.raises(ValueError, match=message):
+        check_knobs(target, knobs, name="room")
+
+
+def test_at_the_top_there_is_no_group_to_name():
+    with pytest.raises(ValueError, match=r"^count \(='x'\)"):
+        check_knobs(target, {"count": "x"})

@@ -1,0 +1,500 @@
+"""The commands as users call them: what they leave behind, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+import agmc.pipeline
+from agmc.__main__ import COMMANDS
+from agmc.data import load_digits
+from agmc.export.checkpoint import load, save
+from agmc.models import build, save_weights
+from agmc.plan import Plan
+
+FILES = {
+    *(".hydra", "run.log", "result.json", "plan.json", "episodes.jsonl"),
+    *("compressed.safetensors", "compressed.onnx", "report.html"),
+    "embedding.safetensors",
+}
+#: A network of a user, and the smallest job on it.
+NET = """
+from torch import nn
+
+def net(num_classes, in_channels):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8),
+        nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes),
+    )
+"""
+TINY = (
+    "model=torchvision",
+    "model.name=net_of_a_user:net",
+    "cache=null",
+    "embedding=rules",
+    "agent=random",
+    "train.epochs=1",
+    "finetune.epochs=1",
+    "search.episodes=2",
+)
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """Overrides for a job of a second."""
+    (tmp_path / "net_of_a_user.py").write_text(NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield TINY
+    sys.modules.pop("net_of_a_user", None)
+
+
+@pytest.fixture
+def without_onnx(monkeypatch):
+    """Saves the seconds that an export takes where the file is not looked at."""
+    monkeypatch.setattr(agmc.pipeline, "save_onnx", lambda *rooms: 0.0)
+    monkeypatch.setattr(agmc.pipeline, "onnx_latency_ms", lambda *rooms: [1.0, 0.5])
+
+
+def result_of(directory):
+    return json.loads((directory / "result.json").read_text())
+
+
+# What a run leaves behind.
+
+
+def test_a_run_leaves_every_file_of_the_contract_and_no_other(finished):
+    assert finished.outcome.code == 0, finished.outcome.err
+    assert finished.outcome.err == ""
+    assert {path.name for path in finished.directory.iterdir()} == FILES
+    for name in FILES - {".hydra"}:
+        assert (finished.directory / name).stat().st_mode & 0o777 == 0o644, name
+    assert {path.name for path in (finished.directory / ".hydra").iterdir()} == {
+        "config.yaml",
+        "hydra.yaml",
+        "overrides.yaml",
+    }
+
+
+def test_the_terminal_shows_stages_and_a_table_and_no_chatter(finished):
+    out = finished.outcome.out
+    stages = ("data", "trace", "train", "embedding", "search", "prune", "fine-tune")
+    for stage in (*stages, "export", "evaluate"):
+        assert re.search(rf"^{stage}", out, re.MULTILINE), stage
+    assert re.search(r"search: episode 3/3, best reward -?\d", out)
+    assert "test accuracy" in out
+    assert "budget holds" in out
+    for word in ("onnx", "Warning", "warning", "torch.export"):
+        assert word not in out
+
+
+def test_result_json_holds_the_numbers_of_the_contract(finished):
+    result = result_of(finished.directory)
+    for stage in ("baseline", "pre_finetune", "compressed"):
+        record = result[stage]
+        assert {"accuracy", "macs", "params", "bytes", "latency_ms"} <= set(record)
+        for split in ("search", "test"):
+            assert 0 <= record["accuracy"][split] <= 1
+        assert record["latency_ms"] > 0
+    assert set(result["pre_finetune"]["accuracy_without_recalibration"]) == {
+        "search",
+        "test",
+    }
+    budget, size = result["budget"], result["compressed"]
+    assert budget["metric"] == "macs"
+    assert budget["limit"] == result["baseline"]["macs"] / 2
+    assert budget["value"] == size["macs"] <= budget["limit"]
+    assert budget["holds"] is True
+    saved = finished.directory / "compressed.safetensors"
+    assert size["bytes"] == saved.stat().st_size < result["baseline"]["bytes"]
+    assert size["params"] == sum(p.numel() for p in load(saved).parameters())
+    assert {"train", "search", "fine-tune", "export"} <= set(result["seconds"])
+    assert result["seed"] == 0
+    assert result["versions"]["torch"] == torch.__version__
+    assert result["command"].startswith("agmc train.epochs=1 ")
+    assert result["settings"] == {
+        "model": "resnet20",
+        "data": "digits",
+        "embedding": "autoencoder",
+        "agent": "ddpg",
+        "episodes": 3,
+        "budget": "macs:0.5",
+    }
+
+
+def test_plan_and_episodes_belong_together(finished):
+    plan = Plan.load(finished.directory / "plan.json")
+    lines = (finished.directory / "episodes.jsonl").read_text().splitlines()
+    episodes = [json.loads(line) for line in lines]
+    assert [e["episode"] for e in episodes] == [0, 1, 2]
+    best = max(episodes, key=lambda episode: episode["reward"])
+    assert best["plan"]["keep_ratio"] == dict(plan.keep_ratio)
+    limit = result_of(finished.directory)["budget"]["limit"]
+    assert all(e["cost"]["macs"] <= limit for e in episodes)
+
+
+def test_the_checkpoint_runs_without_the_code_of_the_model(finished, tmp_path):
+    saved = finished.directory / "compressed.safetensors"
+    images = load_digits().example_input(5)
+    torch.save({"images": images}, tmp_path / "in.pt")
+    code = (
+        "import sys, torch, agmc\n"
+        f"network = agmc.load({str(saved)!r})\n"
+        "images = torch.load('in.pt', weights_only=True)['images']\n"
+        "with torch.no_grad(): torch.save(network(images), 'out.pt')\n"
+        "loaded = [name for name in sys.modules if name.startswith('agmc.models')]\n"
+        "assert not loaded and 'torchvision' not in sys.modules, loaded\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    theirs = torch.load(tmp_path / "out.pt", weights_only=True)
+    with torch.no_grad():
+        torch.testing.assert_close(load(saved)(images), theirs, atol=1e-5, rtol=0)
+    session = onnxruntime.InferenceSession(finished.directory / "compressed.onnx")
+    (name,) = [node.name for node in session.get_inputs()]
+    for batch in (1, 5):
+        (out,) = session.run(None, {name: images[:batch].numpy()})
+        torch.testing.assert_close(
+            torch.from_numpy(out), theirs[:batch], atol=1e-4, rtol=1e-4
+        )
+
+
+def test_the_page_needs_nothing_but_itself(finished):
+    page = (finished.directory / "report.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.rstrip().endswith("</html>")
+    assert not re.search(r"""(src|href)\s*=|@import|url\(|<script|<link""", page)
+    assert "holds" in page
+
+
+# Commands on what is there.
+
+
+def test_evaluate_measures_a_checkpoint(finished, call, tmp_path):
+    saved = finished.directory / "compressed.safetensors"
+    got = call("evaluate", f"checkpoint={saved}", f"out={tmp_path / 'e'}")
+    assert (got.code, got.err) == (0, "")
+    expected = result_of(finished.directory)["compressed"]
+    evaluated = result_of(tmp_path / "e")["evaluated"]
+    assert evaluated == {key: expected[key] for key in evaluated}
+    assert {"accuracy", "macs", "params", "bytes"} == set(evaluated)
+
+
+def test_export_writes_onnx_again(finished, call, tmp_path):
+    saved = finished.directory / "compressed.safetensors"
+    got = call("export", f"checkpoint={saved}", f"out={tmp_path / 'e'}")
+    assert (got.code, got.err) == (0, "")
+    names = {path.name for path in (tmp_path / "e").iterdir()}
+    assert names == {".hydra", "run.log", "compressed.onnx"}
+    assert "agrees with the network to" in got.out
+    assert len(got.out.splitlines()) == 1  # nothing of the exporter
+
+
+@pytest.mark.parametrize("of", ["model", "checkpoint"])
+def test_graph_shows_the_channel_groups(of, finished, call):
+    saved = finished.directory / "compressed.safetensors"
+    got = call("graph", *([f"checkpoint={saved}"] if of == "checkpoint" else []))
+    assert (got.code, got.err) == (0, "")
+    assert "layer3.2.conv1" in got.out
+    macs = result_of(finished.directory)
+    key = "compressed" if of == "checkpoint" else "baseline"
+    assert f"{macs[key]['macs']:,} MACs" in got.out
+
+
+def test_report_writes_the_page_again(finished, call, tmp_path):
+    run = shutil.copytree(finished.directory, tmp_path / "run")
+    (run / "report.html").unlink()
+    got = call("report", f"runs={run}", f"out={tmp_path / 'r'}")
+    assert (got.code, got.err) == (0, "")
+    again = (run / "report.html").read_text()
+    assert again == (finished.directory / "report.html").read_text()
+
+
+def test_train_then_compress_with_a_given_plan(call, tiny, tmp_path):
+    base, out = tmp_path / "base", tmp_path / "out"
+    got = call("train", *tiny, f"out={base}")
+    assert (got.code, got.err) == (0, "")
+    assert {p.name for p in base.iterdir()} == {
+        *(".hydra", "run.log", "result.json", "weights.safetensors")
+    }
+    weights = base / "weights.safetensors"
+    assert weights.stat().st_mode & 0o777 == 0o644
+    plan = {"keep_ratio": {"0": 0.5, "3": 0.25}}
+    (tmp_path / "mine.json").write_text(json.dumps(plan))
+    given = (f"model.weights={weights}", f"plan={tmp_path / 'mine.json'}")
+    got = call(*tiny, *given, f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    assert {p.name for p in out.iterdir()} == FILES - {
+        "episodes.jsonl",
+        "embedding.safetensors",
+    }
+    assert json.loads((out / "plan.json").read_text()) == plan
+    trained, result = result_of(base)["baseline"], result_of(out)
+    assert result["baseline"]["accuracy"] == trained["accuracy"]
+    assert result["baseline"]["macs"] == trained["macs"]
+    assert load(out / "compressed.safetensors").get_submodule("3").out_channels == 2
+
+
+def test_a_sweep_over_budgets_and_its_comparison(call, tiny, tmp_path, without_onnx):
+    out = tmp_path / "sweep"
+    got = call("-m", "compress", *tiny, "budget=macs:0.7,macs:0.4", f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    for job, share in enumerate((0.7, 0.4)):
+        result = result_of(out / str(job))
+        assert result["settings"]["budget"] == f"macs:{share}"
+        assert result["budget"]["holds"]
+        assert result["compressed"]["macs"] <= share * result["baseline"]["macs"]
+    for runs in (f"runs={out}", f"runs=[{out}/0,{out}/1]"):
+        got = call("compare", runs, f"out={tmp_path / 'table'}")
+        assert (got.code, got.err) == (0, "")
+        table = (tmp_path / "table" / "compare.md").read_text()
+        assert len(table.splitlines()) == 4
+
+
+def test_a_failing_run_of_a_sweep_is_named_and_the_others_go_on(
+    call, tiny, tmp_path, without_onnx
+):
+    out = tmp_path / "sweep"
+    got = call("-m", *tiny, "budget=macs:0.0001,macs:0.5", f"out={out}")
+    assert got.code == 2
+    assert "0.0001" in got.err.splitlines()[0]
+    assert got.err.splitlines()[-1].startswith("agmc: error: budget macs:0.0001 cannot")
+    assert "Traceback" not in got.err
+    assert result_of(out / "1")["budget"]["holds"]
+
+
+# Interruptions.
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_same_plan(
+    finished, starter, call, tmp_path
+):
+    out = tmp_path / "run"
+    arguments = (*finished.overrides, f"out={out}")
+    started = starter(*arguments, cwd=tmp_path)
+    log = out / "episodes.jsonl"
+    try:
+        deadline = time.monotonic() + 300
+        while not (log.exists() and b"\n" in log.read_bytes()):
+            assert started.poll() is None, started.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        started.send_signal(signal.SIGKILL)
+        started.communicate()
+    before = log.read_bytes()
+    assert 1 <= before.count(b"\n") < 3
+    assert not (out / "result.json").exists()
+    got = call(*arguments)
+    assert (got.code, got.err) == (0, "")
+    # The base network came from the cache both times.
+    assert "epoch 1/1" not in (out / "run.log").read_text().partition("fine-tune")[0]
+    assert log.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
+    assert log.read_bytes().count(b"\n") == 3
+    assert {path.name for path in out.iterdir()} == FILES
+    plans = [d / "plan.json" for d in (out, finished.directory)]
+    assert plans[0].read_bytes() == plans[1].read_bytes()
+    rewards = [result_of(d)["search"]["reward"] for d in (out, finished.directory)]
+    assert rewards[0] == rewards[1]
+
+
+# Mistakes.
+
+
+def refused(got, *words):
+    """One line on stderr, exit 2, and the words are in it."""
+    assert got.code == 2
+    (line,) = got.err.splitlines()
+    assert line.startswith("agmc: error: ")
+    for word in words:
+        assert word in line, line
+    assert "Traceback" not in got.out
+
+
+def untouched(directory):
+    """Nothing but what says that there was a run."""
+    left = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    return left <= {".hydra", "run.log"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model=vgg"], ["vgg", "resnet20", "resnet56", "torchvision"]),
+        (["data=digit"], ["digit", "cifar10", "imagefolder"]),
+        (["agent=dqn"], ["dqn", "ddpg", "random", "uniform"]),
+        (["embedding=bert"], ["bert", "autoencoder", "rules"]),
+        (["shrink"], ["shrink", *COMMANDS]),
+        (["-m", "shrink"], ["shrink", *COMMANDS]),
+        (["command=shrink"], ["shrink", *COMMANDS]),
+        (["colour=1"], ["colour"]),
+        (["agent.colour=1"], ["agent.colour"]),
+        (["+agent.colour=1"], ["agent has no colour", "hidden_dim"]),
+        (["seed=x"], ["seed (='x')", "whole number"]),
+        (["search.episodes=many"], ["episodes (='many')"]),
+        (["search.episodes=true"], ["episodes (=True)"]),
+        (["agent.hidden_dim=x"], ["agent.hidden_dim (='x')"]),
+        (["search.evaluator.search_images=x"], ["search_images (='x')", "or null"]),
+        (["compression.min_keep_ratio=x"], ["min_keep_ratio (='x')"]),
+        (["compression.importance.path=agmc.nothing"], ["agmc.nothing"]),
+        (["model=torchvision", "model.name=nothing"], ["nothing", "resnet20"]),
+        (["model=torchvision", "model.name=a.b:c"], ["a.b:c", "PYTHONPATH"]),
+        (["finetune.epochs=-1"], ["epochs (=-1)"]),
+        (["budget=half"], ["half", "METRIC:LIMIT"]),
+        (["budget=macs:2x"], ["2x", "0.5"]),
+        (["budget=flops:0.5"], ["flops", "macs, params, bytes"]),
+        (["budget=macs:0.001"], ["at least", "macs stay"]),
+        (["data=imagefolder"], ["data.root"]),
+        (["data=imagefolder", "data.root=/nowhere"], ["/nowhere", "train/CLASS"]),
+        (["plan=nowhere.json"], ["nowhere.json"]),
+        (["model.weights=nowhere.safetensors"], ["nowhere.safetensors"]),
+        (["train", "model.weights=some.safetensors"], ["some.safetensors"]),
+        (["evaluate"], ["evaluate needs checkpoint=FILE"]),
+        (["evaluate", "checkpoint=nowhere"], ["nowhere", "does not exist"]),
+        (["export", "checkpoint=nowhere"], ["nowhere", "does not exist"]),
+        (["graph", "checkpoint=nowhere"], ["nowhere", "does not exist"]),
+        (["report"], ["report needs runs="]),
+        (["compare", "runs=null"], ["compare needs runs="]),
+        (["report", "runs=nowhere"], ["nowhere"]),
+        (["compare", "runs=nowhere"], ["nowhere", "no finished run"]),
+    ],
+    ids=" ".join,
+)
+def test_mistakes_are_one_line(arguments, words, call, tmp_path):
+    got = call(*arguments, "cache=null", f"out={tmp_path / 'out'}")
+    refused(got, *words)
+    assert "train" not in got.out  # nobody waits for that to hear of a mistake
+    out = tmp_path / "out"
+    assert untouched(out if "-m" not in arguments else out / "0")
+
+
+def weights_of(tmp_path, **changes):
+    model = build("resnet20", num_classes=changes.pop("num_classes", 10), in_channels=1)
+    if changes.pop("nan", False):
+        with torch.no_grad():
+            model.layer1[0].conv1.weight[0, 0, 0, 0] = torch.nan
+    save_weights(model, tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("changes", "model", "words"),
+    [
+        ({}, "resnet32", ["misses", "another model"]),
+        ({"num_classes": 7}, "resnet20", ["7 classes", "10"]),
+        ({"nan": True}, "resnet20", ["NaN", "layer1.0.conv1.weight"]),
+    ],
+    ids=["shape", "classes", "nan"],
+)
+def test_weights_that_do_not_fit(changes, model, words, call, tmp_path):
+    path = weights_of(tmp_path, **changes)
+    out = tmp_path / "out"
+    got = call(f"model={model}", f"model.weights={path}", f"out={out}")
+    refused(got, str(path), *words)
+    assert untouched(out)
+
+
+def three_classes(path):
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 3))
+    save(net, path, example_input=torch.randn(2, 1, 8, 8))
+
+
+def cut_off(path):
+    three_classes(path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def foreign(path):
+    safetensors.torch.save_file({"weight": torch.zeros(2)}, path)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (cut_off, ["truncated"]),
+        (foreign, ["no agmc checkpoint", "model.weights=FILE"]),
+        (lambda path: path.write_bytes(b"PK\x03\x04"), ["truncated"]),
+        (lambda path: path.mkdir(), ["does not exist"]),
+    ],
+    ids=["truncated", "foreign", "no safetensors", "folder"],
+)
+def test_checkpoints_that_are_none(command, write, words, call, tmp_path):
+    path, out = tmp_path / "some.safetensors", tmp_path / "out"
+    write(path)
+    refused(call(command, f"checkpoint={path}", f"out={out}"), str(path), *words)
+    assert untouched(out)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (["data=digits"], ["10 classes", "(1, 3)"]),
+        (["data=digits", "data.size=16"], ["(1, 1, 8, 8)", "(1, 1, 16, 16)"]),
+    ],
+    ids=["classes", "images"],
+)
+def test_checkpoints_for_other_data(data, words, call, tmp_path):
+    path, out = tmp_path / "some.safetensors", tmp_path / "out"
+    three_classes(path)
+    refused(call("evaluate", f"checkpoint={path}", *data, f"out={out}"), *words)
+    assert untouched(out)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", ["is no plan"]),
+        ('{"keep_ratio": {"fc9": 0.5}}', ["fc9", "layer1.0.conv1"]),
+        ('{"keep_ratio": {"conv1": 2}}', ["conv1", "(0, 1]"]),
+        ('{"keep_ratio": {}}', ["more than", "budget macs:0.5"]),
+    ],
+    ids=["damaged", "other groups", "out of range", "over budget"],
+)
+def test_plans_that_cannot_be_carried_out(text, words, call, tmp_path):
+    (tmp_path / "mine.json").write_text(text)
+    out = tmp_path / "out"
+    refused(call("plan=mine.json", "cache=null", f"out={out}"), *words)
+    assert untouched(out)
+
+
+def test_a_directory_below_a_file_is_refused(call, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    refused(call(f"out={tmp_path / 'file' / 'out'}"), "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_directory_with_another_search_is_refused(finished, call, tmp_path):
+    out = shutil.copytree(finished.directory, tmp_path / "run")
+    kept = {
+        path: path.read_bytes()
+        for path in out.iterdir()
+        if path.name not in (".hydra", "run.log")
+    }
+    other = [word for word in finished.overrides if "corpus" not in word]
+    got = call(*other, "search.corpus.names=[resnet18]", f"out={out}")
+    refused(got, "another search", "choose another directory")
+    assert {path.name for path in out.iterdir()} == FILES
+    assert all(path.read_bytes() == content for path, content in kept.items())
+
+
+def test_mistakes_in_a_process_of_its_own(process, tmp_path):
+    cut_off(tmp_path / "cut.safetensors")
+    for arguments, word in (
+        (["evaluate", "checkpoint=cut.safetensors"], "truncated"),
+        (["budget=macs:0.001"], "at least"),
+    ):
+        got = process(*arguments, "cache=null", cwd=tmp_path)
+        refused(got, word)
+    assert not list(Path(tmp_path).rglob("result.json"))

@@ -1,0 +1,142 @@
+"""From a plan to the files of a run, on a tiny network."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from search_nets import tiny_net, tiny_splits
+
+import agmc.pipeline
+from agmc.compression.importance import l1
+from agmc.cost.model import Cost, CostModel
+from agmc.export.checkpoint import load
+from agmc.graph.trace import trace
+from agmc.pipeline import Pipeline, summary, write_json, write_text
+from agmc.plan import Plan, PlanSpace, kept_channels
+from agmc.report.progress import Progress
+from agmc.search.episode_log import EpisodeRecord
+from agmc.search.runner import Found
+from agmc.training import Distillation, Execution
+
+RECORD = {
+    "settings": {"model": "tiny", "data": "noise"},
+    "search": {"episodes": 2},
+    "seed": 3,
+    "command": "agmc data=noise",
+}
+
+
+def run(directory, *, keep_ratio=0.5, finetune=None, share=0.6, recalibrate=10):
+    net, splits = tiny_net(), tiny_splits()
+    graph = trace(net, splits.example_input())
+    plan = Plan.uniform(PlanSpace(graph), keep_ratio)
+    macs = CostModel(graph).cost(kept_channels(graph, None)).macs
+    pipeline = Pipeline(
+        finetune=finetune,
+        importance=l1,
+        recalibration_images=recalibrate,
+        batch_size=10,
+        execution=Execution(device="cpu", precision="float32"),
+        seed=3,
+    )
+    with Progress() as progress:
+        budget = ("macs", share * macs)
+        rooms = (net, graph, splits, plan, budget, directory, progress)
+        return net, plan, pipeline.run(*rooms, record=RECORD)
+
+
+@pytest.fixture
+def without_onnx(monkeypatch):
+    """Saves the seconds that an export takes where the file is not looked at."""
+    monkeypatch.setattr(agmc.pipeline, "save_onnx", lambda *rooms: 0.0)
+    monkeypatch.setattr(agmc.pipeline, "onnx_latency_ms", lambda *rooms: [1.0, 0.5])
+
+
+def test_every_file_is_written_and_says_the_same(tmp_path, monkeypatch):
+    saved = {}
+
+    def keeping(module, path, **options):
+        saved["module"] = module
+        return agmc.export.checkpoint.save(module, path, **options)
+
+    monkeypatch.setattr(agmc.pipeline, "save", keeping)
+    before = tiny_net().state_dict()
+    net, plan, result = run(tmp_path, finetune=Distillation(epochs=1))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        *("result.json", "plan.json", "report.html"),
+        *("compressed.safetensors", "compressed.onnx"),
+    }
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert Plan.load(tmp_path / "plan.json") == plan
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name  # the teacher is left alone
+    for key, value in RECORD.items():
+        assert result[key] == value
+    assert list(result["seconds"]) == ["prune", "fine-tune", "export", "evaluate"]
+    network = load(tmp_path / "compressed.safetensors")
+    assert network.info["classes"] == ["a", "b", "c"]
+    assert network.info["model"] == "tiny"
+    assert result["compressed"]["macs"] < 0.6 * result["baseline"]["macs"]
+    assert result["budget"]["value"] == result["compressed"]["macs"]
+    assert result["budget"]["holds"] is True
+    images = tiny_splits().example_input(5)
+    with torch.no_grad():  # the stages before were measured on it last
+        small = saved["module"].eval()
+        small.load_state_dict(network.state_dict(), strict=False)
+        torch.testing.assert_close(small(images), network(images), atol=1e-5, rtol=0)
+
+
+def test_keeping_everything_changes_nothing(tmp_path, without_onnx):
+    _, _, result = run(tmp_path, keep_ratio=1.0, share=1.0, recalibrate=0)
+    before, after = result["baseline"], result["compressed"]
+    for key in ("accuracy", "macs", "params"):
+        assert before[key] == after[key] == result["pre_finetune"][key]
+    raw = result["pre_finetune"]["accuracy_without_recalibration"]
+    assert raw == before["accuracy"]
+
+
+def test_a_broken_budget_is_an_error_after_the_record(tmp_path, without_onnx):
+    with pytest.raises(ValueError, match="more than the budget of.*result.json"):
+        run(tmp_path, share=0.1)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["budget"]["holds"] is False
+
+
+def test_a_file_that_differs_from_the_network_is_an_error(tmp_path, monkeypatch):
+    def other(path):
+        network = load(path)
+        with torch.no_grad():
+            network.get_submodule("8").bias.add_(1e-3)
+        return network
+
+    monkeypatch.setattr(agmc.pipeline, "load", other)
+    with pytest.raises(ValueError, match="differs from the one in memory by 1.0e-03"):
+        run(tmp_path)
+    assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("cached", "expected"),
+    [((False, True, False), (2, 2.0)), ((True, True, True), (0, None))],
+)
+def test_the_record_of_a_search(cached, expected):
+    cost = Cost(1, 1, 1)
+    episodes = tuple(
+        EpisodeRecord(i, Plan({}), float(i), 0.5, cost, 1.0 + i, was)
+        for i, was in enumerate(cached)
+    )
+    record = summary(Found.best_of(episodes))
+    assert (record["evaluations"], record["seconds_per_evaluation"]) == expected
+    assert (record["reward"], record["episodes"]) == (2.0, 3)
+
+
+def test_texts_are_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "half of it \ud800")
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
