@@ -20,7 +20,7 @@ from agmc.graph.trace import trace
 from agmc.job import Job
 from agmc.measure import Measurement, graph_of, measure
 from agmc.models import save_weights
-from agmc.pipeline import Pipeline, show_epochs, summary, write_json, write_text
+from agmc.pipeline import Pipeline, show_epochs, summary, write_json
 from agmc.plan import Plan, PlanSpace
 from agmc.report.before_after import before_after, budget_text
 from agmc.report.compare import compare_runs
@@ -31,6 +31,7 @@ from agmc.report.table import Table
 from agmc.search.budget import Budget
 from agmc.search.find_plan import find_plan
 from agmc.training import Execution, train_base
+from agmc.whole_file import write_whole
 
 _log = logging.getLogger("agmc")
 
@@ -205,7 +206,7 @@ def compare(job: Job) -> None:
     """Shows several runs side by side and writes the table as `compare.md`."""
     table = compare_runs(job.required_runs())
     _show(table)
-    write_text(job.directory / "compare.md", table.markdown())
+    write_whole(job.directory / "compare.md", table.markdown())
 
 
 def _data_and_model(job: Job, progress: Progress) -> tuple[Splits, nn.Module]:

@@ -36,9 +36,12 @@ from agmc.training import (
     distil,
     recalibrate_batch_norm,
 )
+from agmc.whole_file import write_whole
 
 #: Largest difference between the network in memory and the one that was saved.
 _TOLERANCE = 1e-5
+#: The names of more classes would make a small file large.
+_MOST_CLASS_NAMES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +135,7 @@ class Pipeline:
 
         progress.stage("export")
         info = {
-            "classes": list(splits.classes),
+            "classes": list(splits.classes[:_MOST_CLASS_NAMES]),
             "mean": list(splits.mean),
             "std": list(splits.std),
             **record.get("settings", {}),
@@ -253,18 +256,7 @@ def versions() -> dict[str, str]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file whole or not at all."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def _copy_of_state(module: nn.Module) -> dict[str, torch.Tensor]:

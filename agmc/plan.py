@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from agmc.graph.model_graph import ChannelGroup, ModelGraph
+from agmc.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,8 @@ class Plan:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `{"keep_ratio": {group: ratio}}` as JSON, whole or not at all."""
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
         text = json.dumps({"keep_ratio": dict(self.keep_ratio)}, indent=2)
-        try:
-            partial.write_text(text + "\n")
-            partial.replace(path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        write_whole(path, text + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Plan:

@@ -20,6 +20,9 @@ METRICS = ("macs", "params", "bytes")
 #: What the file says of one tensor besides its name: dtype, shape and place.
 _HEADER_BYTES_PER_TENSOR = 64
 
+#: So that a budget on bytes holds for the file with what its writer says of it.
+_ROOM_FOR_INFO = 1024
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -54,8 +57,10 @@ class CostModel:
         )
         description = json.dumps(program_to_json(graph.program)).encode()
         # The file holds the description compressed, as text of 6 bits a character.
-        self._description_bytes = len(zlib.compress(description, 9)) * 4 // 3 + sum(
-            len(name) + _HEADER_BYTES_PER_TENSOR for name in self.widths.parameters
+        self._description_bytes = (
+            len(zlib.compress(description, 9)) * 4 // 3
+            + sum(len(n) + _HEADER_BYTES_PER_TENSOR for n in self.widths.parameters)
+            + _ROOM_FOR_INFO
         )
 
     def evaluate(self, metric: str, counts: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import zipfile
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from agmc.whole_file import write_whole
 
 _LOG = logging.getLogger(__name__)
 _NUM_THREADS = 2
@@ -132,12 +135,6 @@ def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 def _save(path: Path, images: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Runs side by side share the folder.
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, images=images)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    buffer = io.BytesIO()
+    np.savez(buffer, images=images)
+    write_whole(path, buffer.getbuffer())

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS
+from agmc.whole_file import write_whole
 
 FORMAT = "agmc graph auto-encoder 1"
 
@@ -26,17 +27,9 @@ def save_autoencoder(
         path: of the file; its folder exists.
         key: any text that says what the weights were learned from.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     header = {"format": FORMAT, "key": key, "columns": _columns()}
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    try:
-        # `save_file` would make a file that nobody else can read.
-        partial.write_bytes(save(state, metadata=header))
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(path, save(state, metadata=header))
 
 
 def load_autoencoder(path: str | os.PathLike[str]) -> GraphAutoencoder:

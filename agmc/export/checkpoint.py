@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from agmc.graph.network import GraphNetwork
 from agmc.graph.program import Program, program_from_json, program_to_json
 from agmc.graph.trace import trace
+from agmc.whole_file import write_whole
 
 _FORMAT = "agmc"
 _VERSION = "1"
@@ -56,15 +57,8 @@ def save(
             weight is not finite, or `info` is no JSON.
         OSError: the file cannot be written.
     """
-    path = Path(path)
     content = to_bytes(module, example_input=example_input, info=info)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(path, content)
     return len(content)
 
 

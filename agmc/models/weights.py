@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from agmc.models.registry import build
+from agmc.whole_file import write_whole
 
 _PICKLES = (".pt", ".pth", ".th")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -166,13 +167,5 @@ def _first_line(error: Exception) -> str:
 
 def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Writes the state dict as safetensors, whole or not at all."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    try:
-        # `save_file` would make a file that nobody else can read.
-        partial.write_bytes(safetensors.torch.save(state))
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(path, safetensors.torch.save(state))

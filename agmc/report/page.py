@@ -14,6 +14,7 @@ from agmc.report.page_style import STYLE
 from agmc.report.quantity import duration_text, points_text, share_text
 from agmc.report.run_record import RunRecord, number, section
 from agmc.report.table import Table
+from agmc.whole_file import write_whole
 
 _PRUNED = (
     '<p class="note">pruned: channels removed and batch norm recalibrated; '
@@ -40,12 +41,9 @@ def write_report(run_directory: str | os.PathLike[str]) -> Path:
     record = RunRecord.load(run_directory)
     page = _page(record)
     path = record.directory / "report.html"
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, page)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ValueError(f"{path} cannot be written: {error}") from error
     return path
 

@@ -12,6 +12,7 @@ from typing import Any
 from agmc.cost.model import Cost
 from agmc.plan import Plan
 from agmc.search.evaluator import Evaluation
+from agmc.whole_file import write_whole
 
 _logger = logging.getLogger(__name__)
 _START = b'{"episode":'
@@ -93,12 +94,7 @@ class EpisodeLog:
     def truncate(self, num_episodes: int) -> None:
         """Keeps the first `num_episodes` lines; the file is written whole or not."""
         self.records = self.records[:num_episodes]
-        partial = self._path.with_name(self._path.name + ".partial")
-        with partial.open("wb") as file:
-            file.writelines(map(self._line, self.records))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._path)
+        write_whole(self._path, b"".join(map(self._line, self.records)))
 
     def _parse(self, line: bytes, number: int) -> EpisodeRecord:
         try:

@@ -17,6 +17,7 @@ from torch import nn
 from agmc.data import Splits
 from agmc.training.execution import Execution
 from agmc.training.fit import REVISION, EpochRecord, Recipe, fit
+from agmc.whole_file import write_whole
 
 _LOG = logging.getLogger(__name__)
 
@@ -116,11 +117,4 @@ def _save(module: nn.Module, path: Path) -> None:
         for name, value in module.state_dict().items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Runs side by side share the folder; `save_file` would make it for us alone.
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(safetensors.torch.save(state))
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(path, safetensors.torch.save(state))

@@ -15,7 +15,6 @@ import safetensors.torch
 import torch
 from torch import nn
 
-import agmc.export.checkpoint
 from agmc.compression.prune import compress
 from agmc.export.checkpoint import load, save, to_bytes
 from agmc.graph.network import GraphNetwork
@@ -154,12 +153,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     save(pruned(), path)
     before = path.read_bytes()
 
-    def full(self, content):
-        with open(self, "wb") as file:
-            file.write(content[:100])
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(agmc.export.checkpoint.Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         save(pruned(), path)
     assert path.read_bytes() == before
