@@ -13,7 +13,7 @@ from agmc.compression.importance import l1
 from agmc.cost.model import Cost, CostModel
 from agmc.export.checkpoint import load
 from agmc.graph.trace import trace
-from agmc.pipeline import Pipeline, summary, write_json, write_text
+from agmc.pipeline import Pipeline, summary
 from agmc.plan import Plan, PlanSpace, kept_channels
 from agmc.report.progress import Progress
 from agmc.search.episode_log import EpisodeRecord
@@ -131,12 +131,3 @@ def test_the_record_of_a_search(cached, expected):
     record = summary(Found.best_of(episodes))
     assert (record["evaluations"], record["seconds_per_evaluation"]) == expected
     assert (record["reward"], record["episodes"]) == (2.0, 3)
-
-
-def test_texts_are_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "a.json"
-    write_json(path, {"a": 1})
-    with pytest.raises(UnicodeEncodeError):
-        write_text(path, "half of it \ud800")
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert list(tmp_path.iterdir()) == [path]

@@ -33,6 +33,15 @@ def test_a_failure_leaves_the_old_content_and_nothing_beside_it(
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_text_that_cannot_be_encoded_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_whole(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "half of it \ud800")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_whole(tmp_path / "missing" / "file", "text")

@@ -50,7 +50,7 @@ def _export(
     else:
         nodes = {node.name: node for node in exported.graph.nodes}
         if all(
-            isinstance(nodes[name].meta["val"].shape[0], torch.SymInt)
+            _is_free(nodes[name].meta["val"].shape[0])
             for name in exported.graph_signature.user_inputs
             if isinstance(name, str) and nodes[name].meta["val"].ndim
         ):
@@ -61,6 +61,11 @@ def _export(
         type(model).__name__,
     )
     return one
+
+
+def _is_free(size: int | torch.SymInt) -> bool:
+    # A symbol that the forward code has pinned to a number is still a SymInt.
+    return isinstance(size, torch.SymInt) and bool(size.node.expr.free_symbols)
 
 
 def _torch_export(

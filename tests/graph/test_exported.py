@@ -56,9 +56,10 @@ def test_training_modes_are_restored_even_after_an_error():
     assert all(torch.equal(t, state[n]) for n, t in net.state_dict().items())
 
 
-def test_code_that_fixes_the_batch_size_is_traced_at_one(caplog):
+@pytest.mark.parametrize("size", [lambda x: 1, lambda x: int(x.shape[0])])
+def test_code_that_fixes_the_batch_size_is_traced_at_one(size, caplog):
     def forward(net, x):
-        return net.linear(net.conv(x).view(1, -1))
+        return net.linear(net.conv(x).view(size(x), -1))
 
     net = Net(forward, conv=conv(3, 4), linear=nn.Linear(144, 2)).eval()
     with caplog.at_level(logging.WARNING, logger="agmc.graph.exported"):
