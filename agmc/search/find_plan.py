@@ -46,7 +46,7 @@ def find_plan(
     importance: Importance = l1,
     evaluator: Callable[..., Evaluator] = Evaluator,
     min_keep_ratio: float = 0.2,
-    channel_step: int = 1,
+    channel_step: int = 8,
     episodes: int = 200,
     seed: int = 0,
     corpus: Callable[[], Sequence[ModelGraph]] = no_corpus,
