@@ -47,9 +47,12 @@ def compress(job: Job) -> None:
         # What cannot be done is refused here, before the training.
         progress.stage("trace")
         graph = graph_of(model, splits)
-        space = PlanSpace(
-            graph, min_keep_ratio=job.min_keep_ratio, channel_step=job.channel_step
-        )
+        if given is None:
+            space = PlanSpace(
+                graph, min_keep_ratio=job.min_keep_ratio, channel_step=job.channel_step
+            )
+        else:  # may go further than the search would
+            space = PlanSpace(graph, min_keep_ratio=1e-9, channel_step=1)
         bound = budget.bind(CostModel(graph), space)
         if given is not None:
             bound.check(given)
