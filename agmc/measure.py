@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -74,7 +74,7 @@ def measure(
         )
         for split in ("search", "test")
     }
-    return Measurement(shares, Cost(cost.macs, cost.params, num_bytes))
+    return Measurement(shares, replace(cost, bytes=num_bytes))
 
 
 def graph_of(model: nn.Module, splits: Splits) -> ModelGraph:

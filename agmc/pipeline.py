@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from agmc.compression.importance import Importance
+from agmc.compression.original_class import in_original_class
 from agmc.compression.prune import Pruner
 from agmc.cost.model import CostModel
 from agmc.data import Splits
@@ -101,7 +102,11 @@ class Pipeline:
 
         progress.stage("prune")
         small = self.execution.place(
-            Pruner(model, graph, importance=self.importance).prune(plan)
+            in_original_class(
+                model,
+                Pruner(model, graph, importance=self.importance).prune(plan),
+                example,
+            )
         )
         search = self._batches(splits, "search")
         raw = {"search": accuracy(small, search, execution=self.execution)}

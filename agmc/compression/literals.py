@@ -2,104 +2,235 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from agmc.graph.model_graph import ModelGraph
-from agmc.graph.program import Operation, Program, Ref, argument
+from agmc.graph.model_graph import ModelGraph, Shuffle
+from agmc.graph.part_rules import piece_sizes, slice_bounds
+from agmc.graph.program import Operation, Program, Ref, argument, name_of
+
+_CONVOLUTIONS = frozenset(
+    f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)
+)
 
 
 def rewrite_literals(
-    graph: ModelGraph, removed: np.ndarray, convolutions: Collection[str]
-) -> tuple[Program, bool]:
+    graph: ModelGraph, removed: np.ndarray
+) -> tuple[Program, dict[str, Tensor]]:
     """The program of the pruned network.
 
     Args:
         graph: the original network.
         removed: ids of the atoms that go.
-        convolutions: names of the network's convolution modules. They hold the number
-            of groups of a depthwise convolution as an attribute, which can be mended.
 
     Returns:
-        The program, and whether a literal of the forward code changed, so that the
-        original code would no longer run with the pruned parameters.
+        The program, and the buffers that hold positions of channels: those that are
+        new and those whose values change.
     """
+    gone = np.zeros(1 + _largest_atom(graph), dtype=bool)
+    gone[removed] = True
+    rewriter = _Rewriter(graph, gone)
     operations = []
-    broken = False
     for operation in graph.program.operations:
-        rewritten = operation
-        if operation.kind in ("pad", "constant_pad_nd"):
-            rewritten = _pad(graph, operation, removed)
-        elif operation.kind == "slice":
-            rewritten = _slice(graph, operation, removed)
-        elif operation.kind in ("conv1d", "conv2d", "conv3d"):
-            rewritten = _depthwise(graph, operation, removed)
-        broken |= rewritten is not operation and operation.layer not in convolutions
-        operations.append(rewritten)
-    return replace(graph.program, operations=tuple(operations)), broken
-
-
-def _kept(graph: ModelGraph, tensor: str, dim: int, removed: np.ndarray) -> np.ndarray:
-    """Bool [size along dim]: which positions of an activation stay."""
-    atoms = np.moveaxis(graph.atoms[tensor], dim, 0)
-    stays = ~np.isin(atoms.reshape(atoms.shape[0], -1)[:, 0], removed)
-    return np.broadcast_to(stays, (graph.tensors[tensor].shape[dim],))
-
-
-def _source(operation: Operation) -> str:
-    source = operation.args[0]
-    assert isinstance(source, Ref)
-    return source.name
-
-
-def _pad(graph: ModelGraph, operation: Operation, removed: np.ndarray) -> Operation:
-    rank = len(graph.tensors[operation.name].shape)
-    widths = list(operation.args[1])
-    for position in range(0, len(widths), 2):
-        dim = rank - 1 - position // 2
-        before, after = widths[position], widths[position + 1]
-        if graph.atoms[operation.name].shape[dim] == 1 or not (before or after):
-            continue
-        kept = _kept(graph, operation.name, dim, removed)
-        widths[position] = int(kept[:before].sum())
-        widths[position + 1] = int(kept[len(kept) - after :].sum())
-    if widths == list(operation.args[1]):
-        return operation
-    return replace(operation, args=(operation.args[0], widths, *operation.args[2:]))
-
-
-def _slice(graph: ModelGraph, operation: Operation, removed: np.ndarray) -> Operation:
-    source = _source(operation)
-    dim = argument(operation, 1, 0) % len(graph.tensors[source].shape)
-    if graph.atoms[source].shape[dim] == 1:
-        return operation
-    kept = _kept(graph, source, dim, removed)
-    written = slice(argument(operation, 2), argument(operation, 3))
-    start, end, _ = written.indices(len(kept))
-    new_start = int(kept[:start].sum())
-    new_end = new_start + int(kept[start:end].sum())
-    if written.indices(int(kept.sum())) == (new_start, new_end, 1):
-        return operation  # the code as written takes the right channels
-    return replace(
-        operation,
-        args=(operation.args[0], dim, new_start, new_end, *operation.args[4:]),
+        operations.append(rewriter.rewritten(operation))
+    names = [name for name in rewriter.buffers if name not in graph.program.buffers]
+    if names:
+        operations = _without_unread(operations, graph.program)
+    program = replace(
+        graph.program,
+        operations=tuple(operations),
+        buffers=(*graph.program.buffers, *names),
     )
+    return program, rewriter.buffers
 
 
-def _depthwise(
-    graph: ModelGraph, operation: Operation, removed: np.ndarray
-) -> Operation:
-    groups = operation.args[6] if len(operation.args) > 6 else 1
-    weight = list(operation.refs())[1]
-    if groups == 1 or graph.parameters.get(weight) is None:
+def _largest_atom(graph: ModelGraph) -> int:
+    return max((int(atoms.max()) for atoms in graph.group_atoms), default=0)
+
+
+def _without_unread(operations: list[Operation], program: Program) -> list[Operation]:
+    """The steps of a shuffle that has become one index_select are read no more."""
+    wanted = set(program.output_names())
+    result = []
+    for operation in reversed(operations):
+        if operation.name in wanted:
+            wanted.update(operation.refs())
+            result.append(operation)
+    return result[::-1]
+
+
+class _Rewriter:
+    def __init__(self, graph: ModelGraph, gone: np.ndarray) -> None:
+        self.graph = graph
+        self.gone = gone
+        self.buffers: dict[str, Tensor] = {}
+
+    def stays(self, tensor: str, dim: int) -> np.ndarray | None:
+        """Bool [size along dim]; None where every position stays."""
+        channels = self.graph.channels.get(tensor)
+        if channels is None or channels.dim != dim:
+            return None
+        # Atom -1 reads the last entry, so it is masked.
+        stays = ~self.gone[channels.atoms] | (channels.atoms < 0)
+        return None if stays.all() else stays
+
+    def rewritten(self, operation: Operation) -> Operation:
+        """The operation itself where no literal changes."""
+        if operation.name in self.graph.shuffles:
+            return self._shuffle(operation, self.graph.shuffles[operation.name])
+        kind = operation.kind
+        rule = {
+            "pad": self._pad,
+            "constant_pad_nd": self._pad,
+            "slice": self._slice,
+            "narrow": self._slice,
+            "select": self._select,
+            "split": self._split,
+            "split_with_sizes": self._split,
+            "unsafe_split": self._split,
+            "chunk": self._split,
+            "unsafe_chunk": self._split,
+            "view": self._sizes,
+            "reshape": self._sizes,
+            "_unsafe_view": self._sizes,
+            "expand": self._sizes,
+            "group_norm": self._group_norm,
+            "index_select": self._index_select,
+            "scaled_dot_product_attention": self._attention,
+        }.get(kind, self._convolution if kind in _CONVOLUTIONS else None)
+        return operation if rule is None else rule(operation)
+
+    def _source(self, operation: Operation) -> str:
+        name = name_of(operation.args[0])
+        assert name is not None
+        return name
+
+    def _rank(self, name: str) -> int:
+        return len(self.graph.tensors[name].shape)
+
+    def _pad(self, operation: Operation) -> Operation:
+        rank = self._rank(operation.name)
+        widths = list(operation.args[1])
+        for position in range(0, len(widths), 2):
+            stays = self.stays(operation.name, rank - 1 - position // 2)
+            if stays is None:
+                continue
+            before, after = widths[position], widths[position + 1]
+            widths[position] = int(stays[:before].sum())
+            widths[position + 1] = int(stays[len(stays) - after :].sum())
+        return _with(operation, 1, widths)
+
+    def _slice(self, operation: Operation) -> Operation:
+        source = self._source(operation)
+        dim = argument(operation, 1, 0) % self._rank(source)
+        stays = self.stays(source, dim)
+        if stays is None:
+            return operation
+        bounds = slice_bounds(operation, len(stays))
+        assert bounds is not None
+        start = int(stays[: bounds.start].sum())
+        end = start + int(stays[bounds].sum())
+        return replace(
+            operation,
+            op="aten.slice.Tensor",
+            args=(operation.args[0], dim, start, end, *operation.args[4:]),
+        )
+
+    def _select(self, operation: Operation) -> Operation:
+        source = self._source(operation)
+        dim, index = operation.args[1] % self._rank(source), operation.args[2]
+        stays = self.stays(source, dim)
+        if stays is None:
+            return operation
+        return _with(operation, 2, int(stays[: index % len(stays)].sum()))
+
+    def _split(self, operation: Operation) -> Operation:
+        source = self._source(operation)
+        dim = argument(operation, 2, 0) % self._rank(source)
+        stays = self.stays(source, dim)
+        if stays is None:
+            return operation
+        sizes = piece_sizes(self.graph.tensors[source].shape, operation)
+        assert sizes is not None
+        pieces = np.split(stays, np.cumsum(sizes)[:-1])
+        kept = [int(piece.sum()) for piece in pieces]
+        return replace(
+            operation,
+            op="aten.split_with_sizes.default",
+            args=(operation.args[0], kept, dim),
+        )
+
+    def _sizes(self, operation: Operation) -> Operation:
+        sizes = list(operation.args[1])
+        for dim, size in enumerate(sizes):
+            stays = self.stays(operation.name, dim)
+            if stays is not None and size != -1:
+                sizes[dim] = int(stays.sum())
+        return _with(operation, 1, sizes)
+
+    def _group_norm(self, operation: Operation) -> Operation:
+        stays = self.stays(self._source(operation), 1)
+        if stays is None:
+            return operation
+        per_group = len(stays) // operation.args[1]
+        return _with(operation, 1, int(stays.sum()) // per_group)
+
+    def _convolution(self, operation: Operation) -> Operation:
+        groups = argument(operation, 6, 1)
+        stays = self.stays(self._source(operation), 1)
+        if stays is None or groups == 1:
+            return operation
+        by_group = stays.reshape(groups, -1)
+        if by_group.any(axis=1).all():
+            return operation  # the groups shrink evenly
+        return _with(operation, 6, int(by_group.any(axis=1).sum()))
+
+    def _attention(self, operation: Operation) -> Operation:
+        query = self._source(operation)
+        rank = self._rank(query)
+        if self.stays(query, rank - 1) is None or operation.kwargs.get("scale"):
+            return operation
+        scale = 1 / math.sqrt(self.graph.tensors[query].shape[-1])
+        return replace(operation, kwargs={**operation.kwargs, "scale": scale})
+
+    def _index_select(self, operation: Operation) -> Operation:
+        index = name_of(operation.args[2])
+        source = self._source(operation)
+        stays = self.stays(source, operation.args[1] % self._rank(source))
+        if stays is None or index is None:
+            return operation
+        self.buffers[index] = _order(self.graph.integers[index], stays)
         return operation
-    if graph.parameters[weight].shape[1] != 1:
-        return operation  # groups of several channels stay, and shrink evenly
-    remaining = int(_kept(graph, _source(operation), 1, removed).sum())
-    if remaining == groups:
+
+    def _shuffle(self, operation: Operation, shuffle: Shuffle) -> Operation:
+        stays = self.stays(shuffle.source, shuffle.dim)
+        if stays is None:
+            return operation
+        index = f"{operation.name}_order"
+        self.buffers[index] = _order(shuffle.order, stays)
+        return replace(
+            operation,
+            op="aten.index_select.default",
+            args=(Ref(shuffle.source), shuffle.dim, Ref(index)),
+            kwargs={},
+        )
+
+
+def _order(order: np.ndarray, stays: np.ndarray) -> Tensor:
+    """The positions that stay, in their order, counted among those that stay."""
+    kept = order[stays[order]]
+    return torch.from_numpy((np.cumsum(stays) - 1)[kept])
+
+
+def _with(operation: Operation, position: int, value: Any) -> Operation:
+    """The operation with another argument, or itself where it is the same."""
+    if operation.args[position] == value:
         return operation
-    return replace(
-        operation, args=(*operation.args[:6], remaining, *operation.args[7:])
-    )
+    args = list(operation.args)
+    args[position] = value
+    return replace(operation, args=tuple(args))

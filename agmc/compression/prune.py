@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from agmc.compression.importance import Importance, group_importance, l1
 from agmc.compression.literals import rewrite_literals
+from agmc.compression.original_class import in_original_class
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.network import GraphNetwork
 from agmc.graph.trace import trace
@@ -34,14 +35,16 @@ def compress(
 
     Returns:
         The smaller network in evaluation mode; of the same class where its code still
-        runs, else a `GraphNetwork` with the literals of the code rewritten. Batch norm
-        statistics are those of the original: recalibrate or fine-tune it.
+        computes the right thing (see `in_original_class`), else a `GraphNetwork` with
+        the literals of the code rewritten. Batch norm statistics are those of the
+        original: recalibrate or fine-tune it.
 
     Raises:
         ValueError: the network cannot be traced, or the plan names other groups.
     """
     graph = trace(model, example_input)
-    return Pruner(model, graph, importance=importance).prune(plan)
+    small = Pruner(model, graph, importance=importance).prune(plan)
+    return in_original_class(model, small, example_input)
 
 
 class Pruner:
@@ -60,11 +63,6 @@ class Pruner:
         self.model = model
         self.graph = graph
         self._state = _tensors(model, graph)
-        self._convolutions = frozenset(
-            name
-            for name, module in model.named_modules(remove_duplicate=False)
-            if isinstance(module, nn.modules.conv._ConvNd)
-        )
         self._ranking = [
             torch.argsort(
                 group_importance(group, self._state, importance),
@@ -74,27 +72,28 @@ class Pruner:
             for group in graph.groups
         ]
 
-    def prune(self, plan: Plan) -> nn.Module:
-        """The network without the channels that go, in evaluation mode."""
-        state = {name: tensor.detach() for name, tensor in self._state.items()}
-        for (name, dim), keeps in self._kept_positions(plan).items():
-            index = torch.from_numpy(np.flatnonzero(keeps)).to(state[name].device)
-            state[name] = state[name].index_select(dim, index)
-        program, broken = rewrite_literals(
-            self.graph, self._removed_atoms(plan), self._convolutions
-        )
-        if broken or isinstance(self.model, GraphNetwork):
-            small: nn.Module = GraphNetwork(
-                program, {n: t.clone() for n, t in state.items()}
+    def prune(self, plan: Plan) -> GraphNetwork:
+        """The network without the channels that go, in evaluation mode.
+
+        Rebuilt from the traced operations with every number of channels mended, so it
+        is right whatever the model's own code says.
+        """
+        program, positions = rewrite_literals(self.graph, self._removed_atoms(plan))
+        read = {*program.parameters, *program.buffers}
+        state = {}
+        kept = self.kept_positions(plan)
+        for name, tensor in self._state.items():
+            if name in positions or (name not in read and not _is_counter(name)):
+                continue
+            state[name] = _cut(
+                tensor.detach(),
+                [kept.get((name, dim)) for dim in range(tensor.ndim)],
             )
-            for name, parameter in small.named_parameters():
-                parameter.requires_grad_(self._state[name].requires_grad)
-        else:
-            small = _copy_with(self.model, self._state, state)
-            _mend_attributes(small)
-            # So that it can be saved without being traced again.
-            small.__dict__["agmc_program"] = program
-            small.__dict__["agmc_constants"] = dict(self.graph.constants)
+        device = next(iter(state.values())).device if state else None
+        state |= {name: value.to(device) for name, value in positions.items()}
+        small = GraphNetwork(program, state)
+        for name, parameter in small.named_parameters():
+            parameter.requires_grad_(self._state[name].requires_grad)
         return small.eval()
 
     def mask(self, plan: Plan) -> nn.Module:
@@ -106,7 +105,9 @@ class Pruner:
         masked = copy.deepcopy(self.model)
         state = _tensors(masked, self.graph)
         with torch.no_grad():
-            for (name, dim), keeps in self._kept_positions(plan).items():
+            for (name, dim), keeps in self.kept_positions(plan).items():
+                if not state[name].is_floating_point():
+                    continue  # says which channels to select, zeroed or not
                 gone = torch.from_numpy(np.flatnonzero(~keeps)).to(state[name].device)
                 state[name].index_fill_(dim, gone, 0)
         return masked.eval()
@@ -131,7 +132,7 @@ class Pruner:
             ]
         )
 
-    def _kept_positions(self, plan: Plan) -> dict[tuple[str, int], np.ndarray]:
+    def kept_positions(self, plan: Plan) -> dict[tuple[str, int], np.ndarray]:
         """(parameter, dim) -> bool [size along dim]; only where something goes."""
         keeps: dict[tuple[str, int], np.ndarray] = {}
         for group, rows in zip(
@@ -157,33 +158,17 @@ def _tensors(model: nn.Module, graph: ModelGraph) -> dict[str, Tensor]:
     }
 
 
-def _copy_with(
-    model: nn.Module, old: dict[str, Tensor], new: dict[str, Tensor]
-) -> nn.Module:
-    """A deep copy of the model with other tensors in the place of its own."""
-    memo: dict[int, object] = {}
-    for name, tensor in old.items():
-        if id(tensor) not in memo:
-            value = new[name].clone()
-            if isinstance(tensor, nn.Parameter):
-                value = nn.Parameter(value, requires_grad=tensor.requires_grad)
-            memo[id(tensor)] = value
-    return copy.deepcopy(model, memo)
+def _is_counter(name: str) -> bool:
+    """Batch norm counts its batches; no operation reads the counter."""
+    return name.endswith("num_batches_tracked")
 
 
-def _mend_attributes(model: nn.Module) -> None:
-    """Makes what layers say of their sizes agree with their weights again."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.conv._ConvNd) and not module.transposed:
-            weight = module.weight
-            if 1 < module.groups == module.in_channels:  # depthwise
-                per_input = module.out_channels // module.groups
-                module.groups = weight.shape[0] // per_input
-            module.out_channels = weight.shape[0]
-            module.in_channels = weight.shape[1] * module.groups
-        elif isinstance(module, nn.Linear):
-            module.out_features, module.in_features = module.weight.shape
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-            held = module.weight if module.weight is not None else module.running_mean
-            if held is not None:
-                module.num_features = held.shape[0]
+def _cut(tensor: Tensor, keeps: Sequence[np.ndarray | None]) -> Tensor:
+    """A copy of the positions that stay along each dimension; None keeps all."""
+    cut = False
+    for dim, stays in enumerate(keeps):
+        if stays is not None:
+            index = torch.from_numpy(np.flatnonzero(stays)).to(tensor.device)
+            tensor = tensor.index_select(dim, index)
+            cut = True
+    return tensor if cut else tensor.clone()

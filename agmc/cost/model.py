@@ -1,21 +1,23 @@
-"""Cost of a plan: multiply-adds, parameters and bytes, without building a network."""
+"""Cost of a plan: closed forms of all metrics, without building a network."""
 
 from __future__ import annotations
 
 import json
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
+from agmc.cost.activations import ActivationMemory
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.program import program_to_json
 from agmc.graph.widths import Widths
 from agmc.plan import Plan, kept_channels
 
 #: What a budget can be set on; the fields of `Cost`.
-METRICS = ("macs", "params", "bytes")
+METRICS = ("macs", "params", "bytes", "activation_bytes")
 
 #: What the file says of one tensor besides its name: dtype, shape and place.
 _HEADER_BYTES_PER_TENSOR = 64
@@ -34,8 +36,28 @@ class Cost:
         params: elements of all parameters that the network reads.
         bytes: size of the saved file (`agmc.save`), within 2 %: all weights and
             buffers that the network reads, and the description of its operations.
+        activation_bytes: the most that activations of one input take at one time, see
+            `ActivationMemory`.
     """
 
+    macs: int
+    params: int
+    bytes: int
+    activation_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one layer costs.
+
+    Attributes:
+        name: qualified name of the module whose code runs the operations.
+        macs: multiply-adds for one input.
+        params: elements of the parameters that it is the first to read.
+        bytes: of these parameters and of its buffers in the saved file.
+    """
+
+    name: str
     macs: int
     params: int
     bytes: int
@@ -49,6 +71,7 @@ class CostModel:
     """
 
     def __init__(self, graph: ModelGraph) -> None:
+        self.graph = graph
         self.widths = Widths(graph)
         specs = [graph.parameters[name] for name in self.widths.parameters]
         self._trainable = np.array([float(spec.trainable) for spec in specs])
@@ -77,12 +100,14 @@ class CostModel:
             ValueError: no such metric.
         """
         if metric == "macs":
-            values = self.widths.macs(counts).sum(-1)
+            values = self.widths.total_macs(counts)
         elif metric == "params":
             values = self.widths.numels(counts) @ self._trainable
         elif metric == "bytes":
             payload = self.widths.numels(counts) @ self._item_sizes
             values = payload + self._description_bytes
+        elif metric == "activation_bytes":
+            values = self._activations(counts)
         else:
             raise ValueError(f"metric {metric!r} is none of {', '.join(METRICS)}")
         return np.rint(values).astype(np.int64)
@@ -90,6 +115,37 @@ class CostModel:
     def cost(self, counts: np.ndarray) -> Cost:
         """All metrics of one plan; counts int [num_groups]."""
         return Cost(*(int(self.evaluate(metric, counts)) for metric in METRICS))
+
+    def by_layer(self, counts: np.ndarray) -> tuple[LayerCost, ...]:
+        """The layers that multiply or hold parameters, in execution order.
+
+        Their multiply-adds and parameters sum up to those of the network; the file's
+        description of the network belongs to no layer.
+
+        Args:
+            counts: kept channels, int [num_groups].
+        """
+        macs = self.widths.macs_by_operation(counts)
+        numels = dict(
+            zip(self.widths.parameters, self.widths.numels(counts), strict=True)
+        )
+        rows: dict[str, list[int]] = {}
+        for operation in self.graph.program.operations:
+            read = [name for name in operation.refs() if name in numels]
+            if not read and operation.name not in macs:
+                continue
+            row = rows.setdefault(operation.layer, [0, 0, 0])
+            row[0] += macs.get(operation.name, 0)
+            for name in read:
+                spec = self.graph.parameters[name]
+                numel = round(numels.pop(name, 0))
+                row[1] += numel * spec.trainable
+                row[2] += numel * getattr(torch, spec.dtype).itemsize
+        return tuple(LayerCost(name, *row) for name, row in rows.items())
+
+    @cached_property
+    def _activations(self) -> ActivationMemory:
+        return ActivationMemory(self.graph, self.widths)
 
 
 def cost_of(graph: ModelGraph, plan: Plan | None = None) -> Cost:

@@ -82,9 +82,15 @@ class GraphConverter:
         ).reshape(2, len(edges))
         self._sizes = np.array([group.size for group in graph.groups], dtype=float)
         self._widths = Widths(graph)
-        self._full_channels, self._carried = _channels(graph)
         shapes = [graph.tensors[name].shape for name in self.nodes]
-        self._elements = np.array([float(math.prod(shape[1:])) for shape in shapes])
+        forms = [
+            self._widths.size_form((name, 1))
+            if len(shape) > 1
+            else (1.0, np.zeros(len(graph.groups)))
+            for name, shape in zip(self.nodes, shapes, strict=True)
+        ]
+        self._channel_offsets = np.array([offset for offset, _ in forms])
+        self._channel_slopes = np.array([slope for _, slope in forms])
         self._space = np.array([spatial_size(shape) for shape in shapes]).reshape(-1, 2)
         self._node_base = self._static_nodes()
         operations = [op for _, op in edges]
@@ -102,9 +108,9 @@ class GraphConverter:
             counts: int [num_groups].
         """
         kept = self._sizes if counts is None else np.asarray(counts, dtype=float)
-        channels = self._full_channels - self._carried @ (self._sizes - kept)
+        channels = self._channel_offsets + self._channel_slopes @ kept
         nodes, edges = self._node_base.copy(), self._edge_base.copy()
-        elements = self._elements * channels / self._full_channels
+        elements = self._widths.activation_elements(kept)
         nodes[:, 0] = _log_channels(channels)
         nodes[:, 4] = np.sqrt(elements / elements.sum())
 
@@ -190,32 +196,6 @@ def _sources(graph: ModelGraph, operation: Operation) -> Iterator[str]:
             yield name
         elif name in graph.operations:
             yield from _sources(graph, graph.operations[name])
-
-
-def _channels(graph: ModelGraph) -> tuple[np.ndarray, np.ndarray]:
-    """How the channels of every activation follow those of the groups.
-
-    Returns:
-        Channels of the original network, float64 [num_nodes]; how many of them go with
-        one channel of a group, float64 [num_nodes, num_groups].
-    """
-    groups = graph.groups
-    owner = np.full(1 + max((i.max() for i in graph.group_atoms), default=0), -1)
-    for g, ids in enumerate(graph.group_atoms):
-        owner[ids] = g
-    full = np.ones(len(graph.tensors))
-    carried = np.zeros((len(graph.tensors), len(groups)))
-    for row, (name, spec) in enumerate(graph.tensors.items()):
-        if len(spec.shape) < 2:
-            continue
-        full[row] = spec.shape[1]
-        atoms = np.broadcast_to(graph.atoms[name], spec.shape)
-        ids = np.moveaxis(atoms, 1, 0).reshape(spec.shape[1], -1)[:, 0]
-        ids = ids[(ids >= 0) & (ids < len(owner))]
-        owned = owner[ids]
-        for g in np.unique(owned[owned >= 0]):
-            carried[row, g] = np.count_nonzero(owned == g) / groups[g].size
-    return full, carried
 
 
 def _weight_statistics(graph: ModelGraph, operation: Operation) -> tuple[float, float]:

@@ -1,19 +1,17 @@
 """What each operator does to channels: one small rule per kind, in one table.
 
-A rule reads the labels of the operation's inputs and sets those of its result; an
-operator without a rule leaves all its channels alone. Letters: N batch, C channels,
-F features, * any number of spatial dimensions.
+A rule reads the labels of the operation's inputs and sets that of its result; an
+operator without a rule leaves all its channels alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
-from agmc.graph import shape_rules
+from agmc.graph import layer_rules, mixing_rules, part_rules, shape_rules
 from agmc.graph.labels import Labels
-from agmc.graph.program import Operation, argument, name_of
+from agmc.graph.pointwise_rules import is_pointwise, pointwise
+from agmc.graph.program import Operation
 
 Rule = Callable[[Labels, Operation], None]
 
@@ -22,233 +20,87 @@ def rule_of(operation: Operation) -> Rule:
     """The rule of an operation; unknown operators leave channels alone."""
     if operation.op.startswith("_operator.") and operation.kind != "getitem":
         return _arithmetic_on_shapes
-    return _RULES.get(operation.kind, _unknown)
+    if operation.op in ("aten.max.other", "aten.min.other"):
+        return pointwise
+    if operation.kind in _RULES:
+        return _RULES[operation.kind]
+    if is_pointwise(operation):
+        return pointwise
+    if operation.kind.startswith(("upsample_", "_upsample_")):
+        return mixing_rules.pool
+    return _unknown
 
 
 def _unknown(labels: Labels, operation: Operation) -> None:
     labels.leave_alone(operation, f"no rule says what {operation.op} does to channels")
 
 
-def _plain(labels: Labels, operation: Operation) -> bool:
-    """Whether weight, bias, ... are parameters; leaves the operation alone if not."""
-    held = [name for name in map(name_of, operation.args[1:5]) if name is not None]
-    plain = all(name in labels.parameter_shapes for name in held)
-    if not plain:
-        labels.leave_alone(
-            operation, "the forward code computes its weights", makes_channels=True
-        )
-    return plain
-
-
-def _convolution(labels: Labels, operation: Operation) -> None:
-    """[N, C_in, *] -> [N, C_out, *]; weight [C_out, C_in / groups, *]."""
-    source, weight = name_of(operation.args[0]), name_of(operation.args[1]) or ""
-    bias = name_of(argument(operation, 2))
-    groups = argument(operation, 6, 1)
-    assert source is not None
-    if not _plain(labels, operation):
-        return
-    rank = len(labels.shape(operation.name))
-    incoming = labels.along(source, 1)
-    if incoming is None or rank != len(labels.shape(weight)):
-        labels.leave_alone(
-            operation,
-            "its input channels do not lie along dimension 1",
-            makes_channels=True,
-        )
-        return
-    num_out, per_group_in = labels.parameter_shapes[weight][:2]
-    outgoing = labels.new(num_out)
-    if groups == 1:
-        labels.slot(weight, 1, incoming)
-    elif per_group_in == 1:
-        # Depthwise: an input channel goes with all outputs that are made of it.
-        labels.join(np.repeat(incoming, num_out // groups), outgoing)
-    else:
-        # Groups stay equal: position j goes in all groups or in none.
-        by_group = incoming.reshape(groups, per_group_in)
-        labels.join(np.broadcast_to(by_group[0], by_group.shape), by_group)
-        labels.slot(weight, 1, by_group[0])
-        by_group = outgoing.reshape(groups, num_out // groups)
-        labels.join(np.broadcast_to(by_group[0], by_group.shape), by_group)
-    labels.slot(weight, 0, outgoing)
-    if bias is not None:
-        labels.slot(bias, 0, outgoing)
-    labels.set(operation.name, outgoing.reshape(1, -1, *(1,) * (rank - 2)))
-
-
-def _linear(labels: Labels, operation: Operation) -> None:
-    """[..., F_in] -> [..., F_out]; weight [F_out, F_in]."""
-    source, weight = name_of(operation.args[0]), name_of(operation.args[1]) or ""
-    bias = name_of(argument(operation, 2))
-    assert source is not None
-    if not _plain(labels, operation):
-        return
-    incoming = labels.along(source, -1)
-    if incoming is None:
-        labels.leave_alone(
-            operation,
-            "its input features do not lie along the last dimension",
-            makes_channels=True,
-        )
-        return
-    outgoing = labels.new(labels.parameter_shapes[weight][0])
-    labels.slot(weight, 1, incoming)
-    labels.slot(weight, 0, outgoing)
-    if bias is not None:
-        labels.slot(bias, 0, outgoing)
-    rank = len(labels.shape(operation.name))
-    labels.set(operation.name, outgoing.reshape(*(1,) * (rank - 1), -1))
-
-
-def _batch_norm(labels: Labels, operation: Operation) -> None:
-    """[N, C, *] -> [N, C, *]; scale, shift, mean and variance [C]."""
-    source = name_of(operation.args[0])
-    assert source is not None
-    channels = labels.along(source, 1)
-    if channels is None:
-        labels.leave_alone(operation, "its channels were mixed by a reshape")
-        return
-    if not _plain(labels, operation):
-        return
-    if name_of(operation.args[1]) is None or name_of(operation.args[2]) is None:
-        labels.leave_alone(operation, "without scale and shift a zero stays no zero")
-        return
-    for held in operation.args[1:5]:
-        if (name := name_of(held)) is not None:
-            labels.slot(name, 0, channels)
-    labels.set(operation.name, labels.of(source))
-
-
-def _same(labels: Labels, operation: Operation) -> None:
-    """Element by element, zero to zero: activations, dropout, copies."""
-    source = name_of(operation.args[0])
-    assert source is not None
-    labels.set(operation.name, labels.of(source))
-
-
-def _hardtanh(labels: Labels, operation: Operation) -> None:
-    """Clamps to [low, high]; zero stays zero if it lies between."""
-    default = (-1.0, 1.0) if operation.kind.startswith("hardtanh") else (None, None)
-    low = operation.kwargs.get("min", argument(operation, 1, default[0]))
-    high = operation.kwargs.get("max", argument(operation, 2, default[1]))
-    if name_of(low) or name_of(high):
-        labels.leave_alone(operation, "the bounds are computed")
-    elif (low is None or low <= 0) and (high is None or high >= 0):
-        _same(labels, operation)
-    else:
-        labels.leave_alone(operation, f"zero is clamped away to [{low}, {high}]")
-
-
-def _pool(labels: Labels, operation: Operation) -> None:
-    """[N, C, *] -> [N, C, *] with another spatial size."""
-    source = name_of(operation.args[0])
-    assert source is not None
-    present = labels.of(source)
-    num_pooled = int(operation.kind[-2])
-    if any(size > 1 for size in present.shape[-num_pooled:]):
-        labels.leave_alone(operation, "its channels lie along a pooled dimension")
-        return
-    labels.set(operation.name, present)
-
-
-def _mean(labels: Labels, operation: Operation) -> None:
-    """Mean over dimensions that hold no channels."""
-    source = name_of(operation.args[0])
-    assert source is not None
-    present = labels.of(source)
-    dims = argument(operation, 1)
-    dims = [dims] if isinstance(dims, int) else dims
-    dims = [d % present.ndim for d in dims or range(present.ndim)]
-    keep = argument(operation, 2, operation.kwargs.get("keepdim", False))
-    if any(present.shape[dim] > 1 for dim in dims):
-        labels.leave_alone(operation, "the mean runs over channels")
-    else:
-        labels.set(
-            operation.name, present if keep else np.squeeze(present, tuple(dims))
-        )
-
-
-def _add(labels: Labels, operation: Operation) -> None:
-    """Sum of two activations: channels that meet go together."""
-    first = name_of(operation.args[0]) or ""
-    second = name_of(operation.args[1]) or ""
-    if first not in labels.tensors or second not in labels.tensors:
-        labels.leave_alone(operation, "a constant or parameter is added")
-        return
-    sides = []
-    for name in (first, second):
-        if labels.shape(name) != labels.shape(operation.name):
-            labels.leave_alone(operation, "the sum broadcasts one side")
-            return
-        sides.append(labels.of(name))
-    one, other = np.broadcast_arrays(*sides)
-    labels.join(one, other)
-    labels.set(operation.name, one)
-
-
-def _concatenate(labels: Labels, operation: Operation) -> None:
-    """Joins activations along one dimension."""
-    names = [name_of(side) for side in operation.args[0]]
-    dim = argument(operation, 1, 0) % len(labels.shape(operation.name))
-    shapes = [labels.shape(name) for name in names if name is not None]
-    if len(shapes) != len(names):
-        labels.leave_alone(operation, "a constant is concatenated")
-        return
-    sides = [labels.of(name) for name in names if name is not None]
-    common = np.broadcast_shapes(
-        *(tuple(1 if i == dim else s for i, s in enumerate(x.shape)) for x in sides)
-    )
-    labels.set(
-        operation.name,
-        np.concatenate(
-            [
-                np.broadcast_to(
-                    x,
-                    tuple(shape[dim] if i == dim else s for i, s in enumerate(common)),
-                )
-                for x, shape in zip(sides, shapes, strict=True)
-            ],
-            axis=dim,
-        ),
-    )
-
-
 def _arithmetic_on_shapes(labels: Labels, operation: Operation) -> None:
-    """Makes no activation; numbers of channels are constants to torch.export."""
+    """Makes no activation; numbers of channels are constants when it is traced."""
 
 
 _RULES: dict[str, Rule] = {
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution),
-    "linear": _linear,
-    "batch_norm": _batch_norm,
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), layer_rules.convolution),
     **dict.fromkeys(
-        (
-            *("relu", "relu6", "leaky_relu"),
-            *("silu", "gelu", "elu", "selu", "celu"),
-            *("hardswish", "mish", "tanh"),
-            *("hardshrink", "softshrink", "dropout", "feature_dropout"),
-            *("alpha_dropout", "feature_alpha_dropout"),
-            *("clone", "contiguous", "detach", "alias", "to", "_to_copy"),
-        ),
-        _same,
+        ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+        layer_rules.convolution,
     ),
-    **dict.fromkeys(("hardtanh", "clamp"), _hardtanh),
+    "linear": layer_rules.linear,
+    "batch_norm": layer_rules.batch_norm,
+    "instance_norm": layer_rules.instance_norm,
+    "group_norm": layer_rules.group_norm,
+    **dict.fromkeys(("layer_norm", "rms_norm"), layer_rules.layer_norm),
+    "prelu": layer_rules.prelu,
     **dict.fromkeys(
         (
             *("max_pool1d", "max_pool2d", "max_pool3d"),
-            *("avg_pool1d", "avg_pool2d", "avg_pool3d"),
+            *("max_pool1d_with_indices", "max_pool2d_with_indices"),
+            *("avg_pool1d", "avg_pool2d", "avg_pool3d", "grid_sampler"),
             *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+            *("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
         ),
-        _pool,
+        mixing_rules.pool,
     ),
-    "mean": _mean,
-    **dict.fromkeys(("add",), _add),
-    **dict.fromkeys(("cat", "concat"), _concatenate),
-    **dict.fromkeys(("view", "reshape"), shape_rules.view),
-    "slice": shape_rules.slice_,
-    **dict.fromkeys(("pad", "constant_pad_nd"), shape_rules.pad),
-    **dict.fromkeys(("flatten", "unsqueeze"), shape_rules.reshape_freely),
+    **dict.fromkeys(
+        (
+            *("sum", "mean", "amax", "amin", "max", "min", "norm", "prod", "var"),
+            *("std", "logsumexp", "linalg_vector_norm", "argmax", "argmin"),
+        ),
+        mixing_rules.reduction,
+    ),
+    **dict.fromkeys(
+        ("softmax", "log_softmax", "cumsum", "cumprod", "flip", "roll"),
+        mixing_rules.along_dimensions,
+    ),
+    **dict.fromkeys(("matmul", "mm", "bmm", "einsum"), mixing_rules.product),
+    "scaled_dot_product_attention": mixing_rules.attention,
+    **dict.fromkeys(("cat", "concat", "concatenate"), part_rules.concatenate),
+    "stack": part_rules.stack,
+    **dict.fromkeys(("slice", "narrow"), part_rules.slice_),
+    "select": part_rules.select,
+    **dict.fromkeys(
+        ("split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_chunk"),
+        part_rules.split,
+    ),
+    "unbind": part_rules.unbind,
+    "getitem": part_rules.getitem,
+    "index_select": part_rules.index_select,
+    **dict.fromkeys(("pad", "constant_pad_nd"), part_rules.pad),
+    **dict.fromkeys(
+        ("view", "reshape", "flatten", "unsqueeze", "_unsafe_view"), shape_rules.reshape
+    ),
     "squeeze": shape_rules.squeeze,
+    **dict.fromkeys(
+        ("permute", "transpose", "t", "movedim", "moveaxis", "swapaxes"),
+        shape_rules.permute,
+    ),
+    "expand": shape_rules.expand,
+    "repeat": shape_rules.repeat,
+    "repeat_interleave": shape_rules.repeat_interleave,
+    "pixel_shuffle": shape_rules.pixel_shuffle,
+    "pixel_unshuffle": shape_rules.pixel_unshuffle,
+    "im2col": shape_rules.unfold,
+    "channel_shuffle": shape_rules.channel_shuffle,
+    "clone": shape_rules.same,
     "sym_size": _arithmetic_on_shapes,
 }

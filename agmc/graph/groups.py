@@ -1,15 +1,17 @@
 """Channel groups: which channels must go together.
 
-Every element of every activation and parameter is labelled with the channel it
-belongs to (an *atom*: an integer). Labels are arrays that broadcast to the labelled
-tensor, and follow it through the network: a convolution makes new atoms, an addition
-joins the atoms that meet, a flatten repeats them, a slice or concatenation moves them.
-Atom 0 is fixed: it stands for everything that can never go, the inputs and outputs
-of the network and whatever an unknown operator touches.
+Every position of an activation or parameter along one of its dimensions is labelled
+with the channel it belongs to (an *atom*: an integer). Labels follow the activations
+through the network: a convolution makes new atoms, an addition or a gate joins the
+atoms that meet, a flatten repeats them, a slice or concatenation moves them. Atom 0 is
+fixed: it stands for everything that can never go, the inputs and outputs of the network
+and whatever an unknown operator touches.
 
 Removing an atom means cutting its positions out of every parameter. That equals
-setting the same positions of all parameters (weights, biases, batch norm) to zero, as
-long as operators map zero channels to zero channels; the rules below hold that.
+setting the same positions of all parameters (weights, biases, batch norm) to zero: a
+layer that reads a removed channel multiplies it by zero weights, whatever its values,
+and operators that mix channels without weights are only followed where the channels
+are known to be zero.
 """
 
 from __future__ import annotations
@@ -22,17 +24,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from agmc.graph.channel_rules import rule_of
-from agmc.graph.labels import Labels
-from agmc.graph.model_graph import ChannelGroup, ParameterSlice, TensorSpec
-from agmc.graph.program import Program, argument, refs_in
+from agmc.graph.labels import Label, Labels
+from agmc.graph.model_graph import (
+    ChannelGroup,
+    Channels,
+    ParameterSlice,
+    Shuffle,
+    TensorSpec,
+)
+from agmc.graph.program import Program, refs_in
+from agmc.graph.shuffles import find_shuffles
 
 
 class UnprunableWarning(UserWarning):
     """Channels are left alone; the text says which operator and layer is the reason."""
-
-
-#: (slice, positions) and (activation, positions) of one channel.
-_Signature = tuple[tuple[tuple[int, int], ...], tuple[tuple[str, int], ...]]
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,9 @@ class FoundGroups:
     """What `find_groups` returns; the fields are those of `ModelGraph`."""
 
     groups: tuple[ChannelGroup, ...]
-    atoms: Mapping[str, np.ndarray]
+    channels: Mapping[str, Channels]
     group_atoms: tuple[np.ndarray, ...]
+    shuffles: Mapping[str, Shuffle]
     unprunable: tuple[str, ...]
 
 
@@ -49,7 +55,10 @@ def find_groups(
     program: Program,
     tensors: Mapping[str, TensorSpec],
     parameter_shapes: Mapping[str, tuple[int, ...]],
+    *,
     constants: Collection[str] = (),
+    integers: Mapping[str, np.ndarray] | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> FoundGroups:
     """Labels the whole network and collects the channels that go together.
 
@@ -58,34 +67,51 @@ def find_groups(
         tensors: activation name -> shape.
         parameter_shapes: qualified name -> shape, of parameters, buffers and constants.
         constants: those of them that lie outside the state dict and cannot be cut.
+        integers: name -> values of buffers that index_select reads.
+        sources: operation name -> place in the model's source, for the warnings.
 
     Warns:
         UnprunableWarning: once for every operator that keeps channels from going.
     """
-    labels = Labels(tensors, parameter_shapes)
-    for name in program.inputs:
-        labels.set_fixed(name)
+    labels = Labels(tensors, parameter_shapes, integers or {}, sources or {})
     for name in constants:
-        labels.keep_whole(
-            name, f"channels of {name!r} are left alone: it lies outside the state dict"
-        )
+        if name not in labels.integers:
+            labels.keep_whole(
+                name,
+                f"channels of {name!r} are left alone: it lies outside the state dict",
+            )
+    shuffles = {}
+    inside: set[str] = set()
+    candidates = find_shuffles(program, tensors)
     for operation in program.operations:
-        rule_of(operation)(labels, operation)
+        if operation.name in inside:
+            continue
+        shuffle = candidates.get(operation.name)
+        label = labels.of(shuffle.source) if shuffle else None
+        if shuffle and label and label.dim == shuffle.dim:
+            last = shuffle.steps[-1]
+            inside.update(shuffle.steps)
+            labels.set(last, Label(label.dim, label.atoms[shuffle.order], label.zero))
+            shuffles[last] = shuffle
+        else:
+            rule_of(operation)(labels, operation)
     for name in refs_in(program.outputs):
-        labels.fix(labels.of(name))
-    found = _collect(labels, program)
+        if (label := labels.of(name)) is not None:
+            labels.fix(label.atoms)
+    found = _collect(labels, program, shuffles)
     for reason in found.unprunable:
         warnings.warn(reason, UnprunableWarning, stacklevel=4)
     return found
 
 
-def _collect(labels: Labels, program: Program) -> FoundGroups:
+def _collect(
+    labels: Labels, program: Program, shuffles: Mapping[str, Shuffle]
+) -> FoundGroups:
     """Channels that lie in the same slices of the same parameters form a group.
 
     They also lie in the same activations, equally often: every group keeps at least
     one channel, so no activation ever loses all of its own.
     """
-    roots = np.array([labels.root(atom) for atom in range(len(labels.parent))])
     order = {
         name: position
         for position, name in reversed(
@@ -95,50 +121,107 @@ def _collect(labels: Labels, program: Program) -> FoundGroups:
     slots = sorted(
         labels.slots.items(), key=lambda item: (order[item[0][0]], item[0][1])
     )
-    places: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for slot_index, (_, atoms) in enumerate(slots):
-        for position, root in enumerate(roots[atoms].tolist()):
-            if root:
-                places[root][slot_index].append(position)
-    atoms_of = {name: roots[marks] for name, marks in labels.values.items()}
-    carriers: dict[int, list[tuple[str, int]]] = defaultdict(list)
-    for tensor, marks in atoms_of.items():
-        for root, times in zip(*np.unique(marks, return_counts=True), strict=True):
-            carriers[int(root)].append((tensor, int(times)))
-    members: dict[_Signature, list[int]] = defaultdict(list)
-    for root, where in places.items():
-        cuts = tuple((slot, len(found)) for slot, found in where.items())
-        members[cuts, tuple(carriers[root])].append(root)
-    ordered = sorted(members.items(), key=lambda item: [s for s, _ in item[0][0]])
-    groups = []
+    roots_of_slot = [labels.atoms.roots(atoms) for _, atoms in slots]
+    carried = {
+        name: labels.atoms.roots(label.atoms) for name, label in labels.values.items()
+    }
+    signatures = _signatures(len(labels.atoms), roots_of_slot, list(carried.values()))
+    cut = np.zeros(len(labels.atoms), dtype=bool)
+    for roots in roots_of_slot:
+        cut[roots] = True
+    cut[0] = False
+    members: dict[bytes, list[int]] = defaultdict(list)
+    for root in np.flatnonzero(cut).tolist():
+        members[signatures[root].tobytes()].append(root)
+    group_of = np.full(len(labels.atoms), -1)
+    rank_of = np.zeros(len(labels.atoms), dtype=np.int64)
+    for number, roots_of_group in enumerate(members.values()):
+        group_of[roots_of_group] = number
+        rank_of[roots_of_group] = np.arange(len(roots_of_group))
+    slices: list[list[ParameterSlice]] = [[] for _ in members]
+    for (key, _), roots in zip(slots, roots_of_slot, strict=True):
+        for number, positions in _by_group(group_of[roots]):
+            ranked = positions[np.argsort(rank_of[roots[positions]], kind="stable")]
+            size = int(rank_of[roots[positions]].max()) + 1
+            slices[number].append(ParameterSlice(*key, ranked.reshape(size, -1)))
+    tensors: list[list[str]] = [[] for _ in members]
+    for name, roots in carried.items():
+        for number in np.unique(group_of[roots]):
+            if number >= 0:
+                tensors[number].append(name)
+    position_of = {key: position for position, (key, _) in enumerate(slots)}
+    in_order = sorted(
+        range(len(members)),
+        key=lambda g: [position_of[cut.parameter, cut.dim] for cut in slices[g]],
+    )
+    roots_of_groups = list(members.values())
+    groups, group_atoms, reasons = [], [], list(labels.reasons)
     names: dict[str, int] = defaultdict(int)
-    for (signature, carrier), group_roots in ordered:
-        name = _layer_of(slots[signature[0][0]][0][0])
+    for number in in_order:
+        name = _layer_of(slices[number][0].parameter)
+        size = len(roots_of_groups[number])
+        if size == 1:  # the last of its kind can never go
+            if slices[number][0].index.shape[1] > 1:
+                reasons.append(
+                    f"channels of {name!r} are left alone: they hang together as one"
+                )
+            continue
         names[name] += 1
         if names[name] > 1:
             name = f"{name}:{names[name]}"
-        slices = tuple(
-            ParameterSlice(
-                *slots[slot][0],
-                np.array([places[root][slot] for root in group_roots]),
-            )
-            for slot, _ in signature
-        )
         groups.append(
             ChannelGroup(
                 name=name,
-                size=len(group_roots),
-                slices=slices,
-                tensors=tuple(tensor for tensor, _ in carrier),
-                producers=_producers(program, slices, labels.parameter_shapes),
+                size=size,
+                slices=tuple(slices[number]),
+                tensors=tuple(tensors[number]),
+                producers=_producers(labels, slices[number]),
             )
         )
+        group_atoms.append(np.array(roots_of_groups[number]))
+    alive = np.zeros(len(labels.atoms), dtype=bool)
+    for atoms in group_atoms:
+        alive[atoms] = True
+    channels = {
+        name: Channels(labels.values[name].dim, np.where(alive[roots], roots, -1))
+        for name, roots in carried.items()
+        if alive[roots].any()
+    }
     return FoundGroups(
         groups=tuple(groups),
-        atoms={n: np.where(a == 0, -1, a) for n, a in atoms_of.items()},
-        group_atoms=tuple(np.array(group_roots) for _, group_roots in ordered),
-        unprunable=tuple(labels.reasons),
+        channels=channels,
+        group_atoms=tuple(group_atoms),
+        shuffles={last: s for last, s in shuffles.items() if last in channels},
+        unprunable=tuple(reasons),
     )
+
+
+def _signatures(
+    count: int, slots: list[np.ndarray], carried: list[np.ndarray]
+) -> np.ndarray:
+    """Equal rows for atoms that lie equally often in the same places, int64 [count, 2].
+
+    Every place has random numbers, which are summed over the positions of an atom: two
+    times 63 bits make an accident as good as impossible.
+    """
+    draw = np.random.default_rng(0)
+    result = np.zeros((count, 2), dtype=np.int64)
+    for roots in (*slots, *carried):
+        number = draw.integers(1, 2**62, size=2)
+        times = np.bincount(roots, minlength=count)
+        present = np.flatnonzero(times)
+        with np.errstate(over="ignore"):
+            result[present] += times[present, None] * number
+    return result
+
+
+def _by_group(numbers: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Every group number >= 0 with the positions where it stands."""
+    return [
+        (int(number), np.flatnonzero(numbers == number))
+        for number in np.unique(numbers)
+        if number >= 0
+    ]
 
 
 def _layer_of(parameter: str) -> str:
@@ -146,18 +229,12 @@ def _layer_of(parameter: str) -> str:
     return parameter.rpartition(".")[0] or parameter
 
 
-def _producers(
-    program: Program,
-    slices: tuple[ParameterSlice, ...],
-    parameter_shapes: Mapping[str, tuple[int, ...]],
-) -> tuple[str, ...]:
+def _producers(labels: Labels, slices: list[ParameterSlice]) -> tuple[str, ...]:
     """Layers that make the channels; a depthwise convolution only passes them on."""
-    made = {cut.parameter for cut in slices if cut.dim == 0}
-    result: dict[str, None] = {}
-    for operation in program.operations:
-        names = list(operation.refs())
-        if operation.kind in ("conv1d", "conv2d", "conv3d", "linear"):
-            groups = argument(operation, 6, 1) if operation.kind != "linear" else 1
-            if names[1] in made and (groups == 1 or parameter_shapes[names[1]][1] > 1):
-                result[_layer_of(names[1])] = None
-    return tuple(result)
+    return tuple(
+        dict.fromkeys(
+            _layer_of(cut.parameter)
+            for cut in slices
+            if (cut.parameter, cut.dim) in labels.made
+        )
+    )

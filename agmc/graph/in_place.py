@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,8 @@ def without_writes(
     """The same computation with `relu` for `relu_`, `add` for `add_`, and so on.
 
     What is read after a write is the written value, so later readers are pointed to
-    the result of the replaced operation.
+    the result of the replaced operation. A write into a slice of something is followed
+    by an operation that puts the slice back (slice_scatter, select_scatter).
 
     Args:
         operations: in execution order.
@@ -35,6 +36,7 @@ def without_writes(
     renamed: dict[str, str] = {}
     memory: dict[str, str] = {}  # value -> the one whose memory it may lie in
     stale: dict[str, str] = {}  # value -> the operation that wrote into its memory
+    slices: dict[str, Operation] = {}
     result = []
 
     def current(name: str) -> Ref:
@@ -45,6 +47,12 @@ def without_writes(
                 "into memory that both share; write it without in-place operations"
             )
         return Ref(name)
+
+    def point_to(new: str, old: str) -> None:
+        """Later readers of `old` read `new`."""
+        for name in [name for name, now in renamed.items() if now == old]:
+            renamed[name] = new
+        renamed[old] = new
 
     for operation in operations:
         operation = replace(
@@ -66,13 +74,37 @@ def without_writes(
             for other, home in memory.items():
                 if home == memory[first] and other not in (first, operation.name):
                     stale.setdefault(other, operation.name)
-            renamed = {
-                old: operation.name if new == first else new
-                for old, new in renamed.items()
-            }
-            renamed[first] = operation.name
+            point_to(operation.name, first)
+            result.append(operation)
+            for scatter in _put_back(slices, first, operation.name):
+                whole = next(scatter.refs())
+                stale.pop(whole, None)
+                memory[scatter.name] = memory[first]
+                point_to(scatter.name, whole)
+                result.append(scatter)
+            continue
+        if operation.kind in ("slice", "select"):
+            slices[operation.name] = operation
         result.append(operation)
     return result, map_refs(outputs, current)
+
+
+def _put_back(
+    slices: dict[str, Operation], part: str, written: str
+) -> Iterator[Operation]:
+    """Operations that make the wholes of which `part` is a slice, of a slice, ..."""
+    source = written
+    while part in slices:
+        cut = slices[part]
+        part = next(cut.refs())
+        name = f"{part}_after_{written}"
+        yield replace(
+            cut,
+            name=name,
+            op=f"aten.{cut.kind}_scatter.default",
+            args=(Ref(part), Ref(source), *cut.args[1:]),
+        )
+        source = name
 
 
 def _writes(operation: Operation) -> bool:

@@ -1,40 +1,66 @@
-"""Labels: which channel every element of every activation belongs to."""
+"""Labels: which channel every position of every activation belongs to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from agmc.graph.model_graph import TensorSpec
 from agmc.graph.program import Operation
+from agmc.graph.union_find import UnionFind
+
+
+@dataclass(frozen=True)
+class Label:
+    """The channels of one activation; all else about it does not matter to a plan.
+
+    Attributes:
+        dim: the one dimension along which its channels lie.
+        atoms: int64 [size along dim]; 0 where a position can never go.
+        zero: whether channels that a plan removes are zero here in the masked network
+            (they need not be, after a sigmoid say, if all readers multiply them by
+            weights that are zeroed as well).
+    """
+
+    dim: int
+    atoms: np.ndarray
+    zero: bool = True
 
 
 class Labels:
-    """The atoms of all tensors, while the network is walked through."""
+    """The labels of all activations, while the network is walked through.
+
+    Args:
+        tensors: activation name -> shape.
+        parameter_shapes: qualified name -> shape, of parameters, buffers and constants.
+        integers: name -> values of buffers that hold positions of channels.
+        sources: operation name -> place in the model's source, for messages.
+    """
 
     def __init__(
         self,
         tensors: Mapping[str, TensorSpec],
         parameter_shapes: Mapping[str, tuple[int, ...]],
+        integers: Mapping[str, np.ndarray],
+        sources: Mapping[str, str],
     ) -> None:
         self.tensors = tensors
         self.parameter_shapes = parameter_shapes
-        self.values: dict[str, np.ndarray] = {}
+        self.integers = integers
+        self.sources = sources
+        self.atoms = UnionFind()
+        self.values: dict[str, Label] = {}
+        #: Labels of the results of operations that make several; one if all are alike.
+        self.parts: dict[str, Label | list[Label]] = {}
         self.slots: dict[tuple[str, int], np.ndarray] = {}
+        #: Slots of weights that make new channels.
+        self.made: set[tuple[str, int]] = set()
         self.untouchable: dict[str, str] = {}
         self.reasons: list[str] = []
-        self.parent = [0]
-
-    def of(self, name: str) -> np.ndarray:
-        """Labels of an activation; a parameter read as one is fixed."""
-        if name in self.values:
-            return self.values[name]
-        if name in self.parameter_shapes:
-            why = f"channels of {name!r} are left alone: the code computes with it"
-            if self.keep_whole(name, why):
-                self.reasons.append(why)
-        return np.zeros((1,) * len(self.shape(name)), dtype=np.int64)
+        #: What elementwise operators make of zeros; known calls are not made again.
+        self.outcomes: dict[str, float | None] = {}
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Of an activation or parameter."""
@@ -42,45 +68,71 @@ class Labels:
             return self.tensors[name].shape
         return self.parameter_shapes[name]
 
-    def full(self, name: str) -> np.ndarray:
-        """Labels at every element of an activation."""
-        return np.broadcast_to(self.of(name), self.shape(name))
+    def of(self, name: str) -> Label | None:
+        """The label of what an operation reads; None where no channel can go.
 
-    def set(self, name: str, labels: np.ndarray) -> None:
-        """Labels an activation, in the smallest array that broadcasts to it."""
-        assert labels.ndim == len(self.shape(name)), name
-        for dim in range(labels.ndim):
-            first = np.take(labels, [0], axis=dim)
-            if labels.shape[dim] > 1 and (labels == first).all():
-                labels = first
-        self.values[name] = labels
+        A vector among the parameters has channels of its own; a parameter with several
+        dimensions that is read as an activation is left alone.
+        """
+        if name in self.values or name not in self.parameter_shapes:
+            return self.values.get(name)
+        shape = self.parameter_shapes[name]
+        long = [dim for dim, size in enumerate(shape) if size > 1]
+        if len(long) == 1 and name not in self.untouchable:
+            if (name, long[0]) not in self.slots:
+                self.slot(name, long[0], self.new(shape[long[0]]))
+            return Label(long[0], self.slots[name, long[0]])
+        if long:
+            why = f"channels of {name!r} are left alone: the code computes with it"
+            if self.keep_whole(name, why):
+                self.reasons.append(why)
+        return None
 
-    def set_fixed(self, name: str) -> None:
-        """Says that an activation holds nothing that can go."""
-        if name in self.tensors:
-            self.set(name, np.zeros((1,) * len(self.shape(name)), dtype=np.int64))
-
-    def new(self, count: int) -> np.ndarray:
-        """Fresh atoms."""
-        start = len(self.parent)
-        self.parent.extend(range(start, start + count))
-        return np.arange(start, start + count)
+    def set(self, name: str, label: Label | None) -> None:
+        """Labels an activation; None says that it holds nothing that can go."""
+        if label is not None and name in self.tensors:
+            assert len(label.atoms) == self.shape(name)[label.dim], name
+            self.values[name] = label
 
     def along(self, name: str, dim: int) -> np.ndarray | None:
-        """Atoms along one dimension; None where they differ along others as well."""
-        labels = self.of(name)
-        dim %= labels.ndim
-        if any(size > 1 for i, size in enumerate(labels.shape) if i != dim):
-            return None
-        return np.broadcast_to(labels.reshape(-1), (self.shape(name)[dim],))
+        """Atoms along one dimension, 0 where there are none.
 
-    def slot(self, parameter: str, dim: int, atoms: np.ndarray) -> None:
+        None where the channels lie along another dimension.
+        """
+        shape = self.shape(name)
+        label = self.of(name)
+        if label is None:
+            return np.zeros(shape[dim], dtype=np.int64)
+        return label.atoms if label.dim == dim % len(shape) else None
+
+    def is_zero(self, name: str) -> bool:
+        """Whether removed channels are zero here in the masked network."""
+        label = self.values.get(name)
+        return label is None or label.zero
+
+    def new(self, count: int) -> np.ndarray:
+        """Fresh atoms; one alone can never go, so it is no fresh one but 0."""
+        if count == 1:
+            return np.zeros(1, dtype=np.int64)
+        return self.atoms.new(count)
+
+    def slot(
+        self, parameter: str, dim: int, atoms: np.ndarray, *, makes: bool = False
+    ) -> None:
         """Says that position i along `dim` of a parameter belongs to `atoms[i]`.
 
         A parameter that is used twice joins the atoms of both uses.
+
+        Args:
+            parameter: qualified name.
+            dim: of the parameter.
+            atoms: int64 [size along dim].
+            makes: whether the layer makes these channels.
         """
         present = self.slots.setdefault((parameter, dim), atoms)
         self.join(present, atoms)
+        if makes:
+            self.made.add((parameter, dim))
         if (why := self.untouchable.get(parameter)) and self.fix(atoms):
             self.reasons.append(why)
 
@@ -97,27 +149,14 @@ class Labels:
 
     def join(self, first: np.ndarray, second: np.ndarray) -> None:
         """The channels must go together, element by element."""
-        for a, b in {
-            (int(a), int(b))
-            for a, b in zip(first.reshape(-1), second.reshape(-1), strict=True)
-        }:
-            a, b = self.root(a), self.root(b)
-            if a != b:
-                self.parent[max(a, b)] = min(a, b)
+        self.atoms.join(first, second)
 
-    def root(self, atom: int) -> int:
-        """The one atom that stands for all that go together with `atom`."""
-        while self.parent[atom] != atom:
-            self.parent[atom] = self.parent[self.parent[atom]]
-            atom = self.parent[atom]
-        return atom
-
-    def fix(self, labels: np.ndarray) -> bool:
+    def fix(self, atoms: np.ndarray) -> bool:
         """The channels can never go; True if that changed anything."""
-        loose = [a for a in np.unique(labels).tolist() if self.root(a) != 0]
-        for atom in loose:
-            self.parent[self.root(atom)] = 0
-        return bool(loose)
+        if not self.atoms.roots(atoms).any():
+            return False
+        self.join(atoms, np.zeros_like(atoms))
+        return True
 
     def leave_alone(
         self, operation: Operation, why: str, *, makes_channels: bool = False
@@ -129,17 +168,25 @@ class Labels:
             why: ends the warning; there is none where nothing could go before.
             makes_channels: its result would have channels of its own: always warn.
         """
-        place = f" in {operation.layer!r}" if operation.layer else ""
-        reason = (
-            f"channels that reach {operation.kind} {operation.name!r}{place} are "
-            f"left alone: {why}"
-        )
+        reason = self.reason(operation, why)
         changed = makes_channels
         for name in operation.refs():
-            if name in self.tensors:
-                changed |= self.fix(self.of(name))
+            if name in self.values:
+                changed |= self.fix(self.values[name].atoms)
             elif name in self.parameter_shapes:
                 changed |= self.keep_whole(name, reason)
-        self.set_fixed(operation.name)
+            parts = self.parts.get(name, [])
+            for part in parts if isinstance(parts, list) else [parts]:
+                changed |= self.fix(part.atoms)
         if changed:
             self.reasons.append(reason)
+
+    def reason(self, operation: Operation, why: str) -> str:
+        """One line that names the operation, its layer and the line of its source."""
+        place = f" in {operation.layer!r}" if operation.layer else ""
+        source = self.sources.get(operation.name)
+        at = f" ({source})" if source else ""
+        return (
+            f"channels that reach {operation.kind} {operation.name!r}{place}{at} are "
+            f"left alone: {why}"
+        )

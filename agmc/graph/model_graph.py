@@ -21,6 +21,20 @@ class TensorSpec:
     dtype: str = "float32"
 
 
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """Where the channels of an activation lie.
+
+    Attributes:
+        dim: the one dimension along which channels can go.
+        atoms: int64 [size along dim]: the channel (an id of the whole network) that
+            a position belongs to, -1 where it belongs to none that can go.
+    """
+
+    dim: int
+    atoms: np.ndarray
+
+
 @dataclass(frozen=True)
 class ParameterSpec:
     """A parameter or buffer: shape, dtype and what its values are like.
@@ -84,6 +98,24 @@ class ChannelGroup:
 
 
 @dataclass(frozen=True, eq=False)
+class Shuffle:
+    """A run of operations that equals an index_select along one dimension.
+
+    Attributes:
+        source: the activation that is reordered.
+        steps: names of the operations; the result is that of the last.
+        dim: that is reordered.
+        order: int64 [size]: position i of the result is position `order[i]` of the
+            source.
+    """
+
+    source: str
+    steps: tuple[str, ...]
+    dim: int
+    order: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class ModelGraph:
     """A traced network: operations, shapes, parameters and channel groups.
 
@@ -92,11 +124,13 @@ class ModelGraph:
         tensors: activation name -> shape. Holds inputs and operation outputs.
         parameters: qualified name -> shape and statistics; parameters and buffers.
         groups: the prunable channel groups, in execution order.
-        atoms: activation name -> int array that broadcasts to the activation's shape;
-            its entries say which channel (an id of the whole network) an element
-            belongs to, -1 where it belongs to none that can go.
+        channels: activation name -> its channels; one that is not named carries none
+            that can go.
         group_atoms: int arrays, one per group: the ids of its channels.
+        shuffles: by the name of the last operation, the runs of reshapes that reorder
+            channels.
         unprunable: one line for every reason why channels were left alone.
+        integers: name -> values of the buffers that say which channels to select.
         constants: name -> tensor that the forward code holds outside the state dict.
     """
 
@@ -104,9 +138,11 @@ class ModelGraph:
     tensors: Mapping[str, TensorSpec]
     parameters: Mapping[str, ParameterSpec]
     groups: tuple[ChannelGroup, ...]
-    atoms: Mapping[str, np.ndarray]
+    channels: Mapping[str, Channels]
     group_atoms: tuple[np.ndarray, ...]
+    shuffles: Mapping[str, Shuffle]
     unprunable: tuple[str, ...]
+    integers: Mapping[str, np.ndarray] = field(default_factory=dict)
     constants: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property

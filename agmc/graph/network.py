@@ -82,8 +82,7 @@ class GraphNetwork(nn.Module):
         read_directly = {
             name
             for step in self._steps
-            if step.layer is None
-            for name in step.operation.refs()
+            for name in ([step.input] if step.layer else step.operation.refs())
         }
         stored = program.parameters + program.buffers
         self._stored = tuple(name for name in stored if name in read_directly)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -71,6 +72,9 @@ def _model_graph(
                 f"code ({node.target}), which cannot be traced; move it outside"
             )
     operations, outputs = without_writes(operations, _outputs(exported, names))
+    for operation in operations:
+        if operation.kind in ("slice_scatter", "select_scatter"):
+            tensors.setdefault(operation.name, tensors[next(operation.refs())])
     operations = _without_unread(operations, outputs)
     read = {name for operation in operations for name in operation.refs()}
     inputs = tuple(names[n] for n in signature.user_inputs if isinstance(n, str))
@@ -100,26 +104,41 @@ def _model_graph(
         for name in program.parameters + program.buffers
     }
     own = dict(model.named_buffers(remove_duplicate=False))
+    integers = _positions(program, state)
     found = find_groups(
         program,
         live,
         {name: spec.shape for name, spec in parameters.items()},
-        [name for name in program.buffers if name not in own],
+        constants=[name for name in program.buffers if name not in own],
+        integers=integers,
     )
     return ModelGraph(
         program=program,
         tensors=live,
         parameters=parameters,
         groups=found.groups,
-        atoms=found.atoms,
+        channels=found.channels,
         group_atoms=found.group_atoms,
+        shuffles=found.shuffles,
         unprunable=found.unprunable,
+        integers=integers,
         constants={
             name: value
             for name, value in exported.constants.items()
             if name in program.buffers
         },
     )
+
+
+def _positions(program: Program, state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Values of the buffers that say which positions an index_select takes."""
+    return {
+        name: state[name].cpu().numpy()
+        for operation in program.operations
+        if operation.kind == "index_select"
+        for name in list(operation.refs())[1:]
+        if name in program.buffers
+    }
 
 
 def _first_names(model: nn.Module) -> dict[str, str]:

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from agmc.graph.mixing_rules import product_of
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.program import Operation
 
-#: Operators whose multiply-adds are (positions) x (elements of the weight).
-_LAYERS = frozenset(
-    {
-        *("conv1d", "conv2d", "conv3d", "linear"),
-        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-    }
-)
-#: Matrix products of activations.
-_PRODUCTS = frozenset({"matmul", "mm", "bmm", "addmm", "baddbmm"})
+_CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
+_TRANSPOSED = frozenset({"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"})
+_PRODUCTS = frozenset({"matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"})
 #: Operators that multiply and add in ways that nothing here counts.
 _UNCOUNTED = frozenset(
     {
-        *("einsum", "tensordot", "bilinear", "inner", "dot", "vdot", "mv", "addmv"),
+        *("tensordot", "bilinear", "inner", "dot", "vdot", "mv", "addmv"),
         *("addbmm", "chain_matmul", "linalg_multi_dot", "linalg_matmul", "cdist"),
-        *("scaled_dot_product_attention", "_native_multi_head_attention"),
-        *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "conv_tbc"),
+        *("_native_multi_head_attention", "conv_tbc"),
+        *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell"),
     }
 )
+
+#: One size: a parameter or activation, and the dimension.
+_Size = tuple[str, int]
 
 
 class Widths:
     """Closed forms over the graph: no network is built.
 
-    All channels of a group lie in the same slices, so along each dimension a
-    parameter's size is linear in the kept channels: `full - sum_g repeats_g *
-    (size_g - kept_g)`. Groups cut the first two dimensions only (output and input
-    channels), so `numel = size_0 * size_1 * rest`.
+    All channels of a group lie in the same slices, so every size is linear in the kept
+    channels: `full - sum_g repeats_g * (size_g - kept_g)`. Numbers of elements and of
+    multiply-adds are products of such sizes.
 
     Args:
         graph: the traced network.
@@ -50,53 +47,42 @@ class Widths:
     def __init__(self, graph: ModelGraph) -> None:
         self.graph = graph
         self.parameters = tuple(graph.parameters)
-        self._row = {name: i for i, name in enumerate(self.parameters)}
-        full = np.ones((2, len(self.parameters)))
-        self._rest = np.ones(len(self.parameters))
-        for row, spec in enumerate(graph.parameters.values()):
-            for dim, size in enumerate(spec.shape):
-                if dim < 2:
-                    full[dim, row] = size
-                else:
-                    self._rest[row] *= size
-        self._repeats = np.zeros((2, len(graph.groups), len(self.parameters)))
-        for g, group in enumerate(graph.groups):
-            for cut in group.slices:
-                self._repeats[cut.dim, g, self._row[cut.parameter]] = cut.index.shape[1]
-        sizes = np.array([float(group.size) for group in graph.groups])
-        self._constant = full - np.einsum("g,dgp->dp", sizes, self._repeats)
-        layers: dict[str, tuple[int, int]] = {}
-        fixed: dict[str, int] = {}
-        for op in graph.program.operations:
-            if op.kind in _UNCOUNTED:
-                raise ValueError(
-                    f"no closed form counts the multiply-adds of {op.kind} "
-                    f"{op.name!r} in {op.layer!r}"
-                )
-            if (weight := _weight(graph, op)) is not None:
-                layers[op.name] = self._row[weight], _positions(graph, op)
-            elif op.kind in _LAYERS:
-                computed = graph.tensors[list(op.refs())[1]].shape
-                fixed[op.name] = math.prod(computed) * _positions(graph, op)
-            elif op.kind in _PRODUCTS:
-                fixed[op.name] = _product_macs(graph, op)
-        self.operations = (*layers, *fixed)
-        self._weight_rows = np.array([row for row, _ in layers.values()], dtype=int)
-        self._positions = np.array([n for _, n in layers.values()], dtype=float)
-        self._fixed = np.array(list(fixed.values()), dtype=float)
+        self._group_sizes = np.array([g.size for g in graph.groups], dtype=float)
+        self._repeats = _repeats(graph)
+        self._numels = _Products(self, [_numel(graph, n) for n in self.parameters])
+        work: dict[str, list[list[_Size | int]]] = {}
+        for operation in graph.program.operations:
+            if factors := _factors(graph, operation):
+                work[operation.name] = factors
+        self.operations = tuple(work)
+        terms = [(row, f) for row, found in enumerate(work.values()) for f in found]
+        self._work = _Products(self, [factors for _, factors in terms])
+        self._operation_of = np.zeros((len(terms), len(work)))
+        for term, (row, _) in enumerate(terms):
+            self._operation_of[term, row] = 1
+        self._activations: _Products | None = None
 
     def numels(self, counts: np.ndarray) -> np.ndarray:
         """Elements of every parameter and buffer, float64 [..., num_parameters]."""
-        counts = np.asarray(counts, dtype=float)
-        first = self._constant[0] + counts @ self._repeats[0]
-        second = self._constant[1] + counts @ self._repeats[1]
-        return first * second * self._rest
+        return self._numels(counts)
 
     def macs(self, counts: np.ndarray) -> np.ndarray:
         """Multiply-adds for one input of every operation of `self.operations`."""
-        layers = self.numels(counts)[..., self._weight_rows] * self._positions
-        fixed = np.broadcast_to(self._fixed, (*layers.shape[:-1], len(self._fixed)))
-        return np.concatenate([layers, fixed], axis=-1)
+        return self._work(counts) @ self._operation_of
+
+    def total_macs(self, counts: np.ndarray) -> np.ndarray:
+        """Multiply-adds for one input, float64 [...]."""
+        return self._work(counts).sum(-1)
+
+    def activation_elements(self, counts: np.ndarray) -> np.ndarray:
+        """Elements of every activation of `graph.tensors`, float64 [..., number]."""
+        if self._activations is None:
+            shapes = {name: spec.shape for name, spec in self.graph.tensors.items()}
+            self._activations = _Products(
+                self,
+                [[(name, d) for d in range(len(s))] for name, s in shapes.items()],
+            )
+        return self._activations(counts)
 
     def macs_by_operation(self, counts: np.ndarray) -> dict[str, int]:
         """Operation name -> multiply-adds for one input, of one plan."""
@@ -106,51 +92,173 @@ class Widths:
         }
 
     def shape_of(self, parameter: str, counts: np.ndarray) -> tuple[int, ...]:
-        """Shape of one parameter under one plan."""
-        row = self._row[parameter]
-        shape = list(self.graph.parameters[parameter].shape)
-        for dim in range(min(2, len(shape))):
-            repeats = self._repeats[dim, :, row]
-            shape[dim] = int(self._constant[dim, row] + np.asarray(counts) @ repeats)
-        return tuple(shape)
+        """Shape of one parameter under one plan; counts int [num_groups]."""
+        return self._shape(parameter, self.graph.parameters[parameter].shape, counts)
 
-    def channels_of(self, tensor: str, counts: np.ndarray) -> int:
-        """Channels (second dimension) of an activation under one plan."""
-        shape = self.graph.tensors[tensor].shape
-        if len(shape) < 2:
-            return 1
-        atoms = np.broadcast_to(self.graph.atoms[tensor], shape)
-        column = np.moveaxis(atoms, 1, 0).reshape(shape[1], -1)[:, 0]
-        removed = 0
-        for g, ids in enumerate(self.graph.group_atoms):
-            carried = np.isin(column, ids).sum()
-            size = self.graph.groups[g].size
-            removed += int(carried) * (size - int(counts[g])) // size
-        return shape[1] - removed
+    def activation_shape(self, tensor: str, counts: np.ndarray) -> tuple[int, ...]:
+        """Shape of one activation for one input; counts int [num_groups]."""
+        return self._shape(tensor, self.graph.tensors[tensor].shape, counts)
 
+    def size_form(self, size: _Size) -> tuple[float, np.ndarray]:
+        """A size as `constant + counts @ repeats`; repeats float64 [num_groups]."""
+        name, dim = size
+        held = self.graph.tensors if name in self.graph.tensors else None
+        spec = held[name] if held is not None else self.graph.parameters[name]
+        repeats = self._repeats.get(size)
+        if repeats is None:
+            return float(spec.shape[dim]), np.zeros(len(self._group_sizes))
+        return spec.shape[dim] - float(repeats @ self._group_sizes), repeats
 
-def _weight(graph: ModelGraph, operation: Operation) -> str | None:
-    """Name of the weight of a layer that multiplies by a parameter, else None."""
-    if operation.kind not in _LAYERS:
-        return None
-    names = list(operation.refs())
-    return names[1] if names[1] in graph.parameters else None
+    def _shape(
+        self, name: str, full: Sequence[int], counts: np.ndarray
+    ) -> tuple[int, ...]:
+        removed = self._group_sizes - np.asarray(counts)
+        return tuple(
+            size - round(float(self._repeats[name, dim] @ removed))
+            if (name, dim) in self._repeats
+            else size
+            for dim, size in enumerate(full)
+        )
 
 
-def _positions(graph: ModelGraph, operation: Operation) -> int:
-    """How many times a layer applies its whole weight for one input."""
-    if operation.kind.startswith("conv_transpose"):
-        shape = graph.tensors[next(operation.refs())].shape
-    else:
-        shape = graph.tensors[operation.name].shape
-    channel_dim = len(shape) - 1 if operation.kind == "linear" else 1
-    return int(np.prod(shape, dtype=np.int64)) // shape[channel_dim]
+class _Products:
+    """Products of linear forms of the counts, many at once.
+
+    Args:
+        widths: gives the linear form of each size.
+        factors: for every product its sizes; whole numbers are constants.
+    """
+
+    def __init__(
+        self, widths: Widths, factors: Sequence[Sequence[_Size | int]]
+    ) -> None:
+        constants = np.ones(len(factors))
+        moving: list[list[_Size]] = []
+        forms: dict[_Size, int] = {}
+        offsets, slopes = [1.0], [np.zeros(len(widths.graph.groups))]
+        for row, sizes in enumerate(factors):
+            moving.append([])
+            for size in sizes:
+                if isinstance(size, int):
+                    constants[row] *= size
+                    continue
+                offset, slope = widths.size_form(size)
+                if not slope.any():
+                    constants[row] *= offset
+                    continue
+                if size not in forms:
+                    forms[size] = len(offsets)
+                    offsets.append(offset)
+                    slopes.append(slope)
+                moving[-1].append(size)
+        # Row 0 is the form 1, which fills up products of fewer factors.
+        depth = max(map(len, moving), default=0)
+        self._constants = constants
+        self._offsets, self._slopes = np.array(offsets), np.array(slopes).T.copy()
+        self._rows = [
+            np.array([forms[m[i]] if i < len(m) else 0 for m in moving], dtype=int)
+            for i in range(depth)
+        ]
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Float64 [..., number of products]."""
+        sizes = np.asarray(counts, dtype=float) @ self._slopes + self._offsets
+        result = np.broadcast_to(
+            self._constants, (*sizes.shape[:-1], len(self._constants))
+        )
+        for rows in self._rows:
+            result = result * sizes[..., rows]
+        return result
 
 
-def _product_macs(graph: ModelGraph, operation: Operation) -> int:
-    """Of a product of two activations; its channels are left alone, so it is fixed."""
-    names = list(operation.refs())
-    first = names[1] if operation.kind in ("addmm", "baddbmm") else names[0]
-    held = graph.tensors if first in graph.tensors else graph.parameters
-    inner = held[first].shape[-1]
-    return inner * int(np.prod(graph.tensors[operation.name].shape, dtype=np.int64))
+def _repeats(graph: ModelGraph) -> dict[_Size, np.ndarray]:
+    """Positions of each size that go with one channel of each group."""
+    result: dict[_Size, np.ndarray] = {}
+    for g, group in enumerate(graph.groups):
+        for cut in group.slices:
+            row = result.setdefault(
+                (cut.parameter, cut.dim), np.zeros(len(graph.groups))
+            )
+            row[g] = cut.index.shape[1]
+    largest = max((int(ids.max()) for ids in graph.group_atoms), default=0)
+    group_of = np.full(largest + 1, -1)
+    for g, ids in enumerate(graph.group_atoms):
+        group_of[ids] = g
+    for name, channels in graph.channels.items():
+        owners = group_of[channels.atoms[channels.atoms >= 0]]
+        times = np.bincount(owners, minlength=len(graph.groups))
+        sizes = np.array([group.size for group in graph.groups])
+        result[name, channels.dim] = times / sizes
+    return result
+
+
+def _numel(graph: ModelGraph, parameter: str) -> list[_Size | int]:
+    return [(parameter, dim) for dim in range(len(graph.parameters[parameter].shape))]
+
+
+def _factors(graph: ModelGraph, operation: Operation) -> list[list[_Size | int]]:
+    """The multiply-adds of an operation for one input: a sum of products of sizes.
+
+    Raises:
+        ValueError: it multiplies in a way that has no closed form here.
+    """
+    kind, names = operation.kind, list(operation.refs())
+    if kind in _UNCOUNTED:
+        raise _no_closed_form(operation)
+    if kind in _CONVOLUTIONS or kind in _TRANSPOSED or kind == "linear":
+        # The whole weight is applied at every position.
+        place = names[0] if kind in _TRANSPOSED else operation.name
+        shape = graph.tensors[place].shape
+        features = len(shape) - 1 if kind == "linear" else 1
+        return [
+            [
+                *_sizes(graph, names[1]),
+                *((place, d) for d in range(len(shape)) if d != features),
+            ]
+        ]
+    if kind == "scaled_dot_product_attention":
+        query, key, value = names[:3]
+        last = len(graph.tensors[key].shape) - 2
+        return [
+            [*_sizes(graph, query), (key, last)],
+            [*_sizes(graph, operation.name), (key, last)],
+        ]
+    if kind in _PRODUCTS:
+        factors = [n for n in names if n in graph.tensors or n in graph.parameters]
+        if kind in ("addmm", "baddbmm"):
+            factors = factors[-2:]
+        first = len(_shape(graph, factors[0]))
+        if kind != "einsum":  # the last dimension of the first factor is summed over
+            return [[*_sizes(graph, operation.name), (factors[0], first - 1)]]
+        ranks = [len(_shape(graph, name)) for name in factors]
+        found = product_of(operation, ranks) if len(factors) == 2 else None
+        if found is None:
+            raise _no_closed_form(operation)
+        one, other = found.letters
+        return [
+            [
+                *_sizes(graph, factors[0]),
+                *(
+                    (factors[1], d)
+                    for d, letter in enumerate(other)
+                    if letter not in one
+                ),
+            ]
+        ]
+    return []
+
+
+def _no_closed_form(operation: Operation) -> ValueError:
+    return ValueError(
+        f"no closed form counts the multiply-adds of {operation.kind} "
+        f"{operation.name!r} in {operation.layer!r}"
+    )
+
+
+def _shape(graph: ModelGraph, name: str) -> tuple[int, ...]:
+    held = graph.tensors if name in graph.tensors else graph.parameters
+    return held[name].shape
+
+
+def _sizes(graph: ModelGraph, name: str) -> list[_Size | int]:
+    return [(name, dim) for dim in range(len(_shape(graph, name)))]

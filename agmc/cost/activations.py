@@ -1,0 +1,96 @@
+"""Peak activation memory of a plan, from the order in which activations come and go."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from agmc.graph.model_graph import ModelGraph
+from agmc.graph.operators import overload_of
+from agmc.graph.program import Operation, refs_in
+from agmc.graph.widths import Widths
+
+
+class ActivationMemory:
+    """The most bytes that activations take at one time, for one input.
+
+    Operations run in order, each into new memory; an activation is freed after the last
+    operation that reads it or a view of it (as `GraphNetwork` does); inputs stay until
+    they were read, outputs to the end. What an operator needs inside is not counted,
+    nor are parameters.
+
+    Args:
+        graph: the traced network.
+        widths: its closed forms.
+    """
+
+    def __init__(self, graph: ModelGraph, widths: Widths) -> None:
+        names = list(graph.tensors)
+        row = {name: i for i, name in enumerate(names)}
+        home = _homes(graph)
+        operations = graph.program.operations
+        last = {name: len(operations) - 1 for name in refs_in(graph.program.outputs)}
+        for step, operation in enumerate(operations):
+            for name in operation.refs():
+                last[name] = max(step, last.get(name, 0))
+        born, dies = {name: 0 for name in graph.program.inputs}, {}
+        for step, operation in enumerate(operations):
+            if operation.name in row and home[operation.name] == operation.name:
+                born[operation.name] = step
+        for name, owner in home.items():
+            dies[owner] = max(dies.get(owner, 0), last.get(name, born.get(owner, 0)))
+        item_sizes = np.array(
+            [float(getattr(torch, graph.tensors[n].dtype).itemsize) for n in names]
+        )
+        alive = np.zeros((len(operations), len(names)))
+        for name, start in born.items():
+            alive[start : dies.get(name, start) + 1, row[name]] = 1
+        # Every activation is linear in the counts, for only one dimension of it moves.
+        slopes, offsets = _linear_elements(graph, widths, names)
+        alive *= item_sizes
+        self._slopes = np.ascontiguousarray((alive @ slopes).T)
+        self._offsets = alive @ offsets
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Bytes, float64 [...], for counts int [..., num_groups]."""
+        steps = np.asarray(counts, dtype=float) @ self._slopes + self._offsets
+        return steps.max(-1, initial=0.0)
+
+
+def _linear_elements(
+    graph: ModelGraph, widths: Widths, names: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    slopes = np.zeros((len(names), len(graph.groups)))
+    offsets = np.zeros(len(names))
+    for row, name in enumerate(names):
+        shape = graph.tensors[name].shape
+        channels = graph.channels.get(name)
+        if channels is None:
+            offsets[row] = np.prod(shape, dtype=float)
+            continue
+        rest = np.prod(shape, dtype=float) / shape[channels.dim]
+        offset, slope = widths.size_form((name, channels.dim))
+        offsets[row], slopes[row] = offset * rest, slope * rest
+    return slopes, offsets
+
+
+def _homes(graph: ModelGraph) -> dict[str, str]:
+    """Every value -> the activation whose memory it lies in: its own, but for views."""
+    home = {name: name for name in graph.program.inputs}
+    for operation in graph.program.operations:
+        source = next((n for n in operation.refs() if n in home), None)
+        viewing = source is not None and _is_view(operation)
+        home[operation.name] = home[str(source)] if viewing else operation.name
+    return home
+
+
+def _is_view(operation: Operation) -> bool:
+    """Whether the result lies in the memory of the first argument."""
+    if operation.kind in ("getitem", "dropout", "feature_dropout", "contiguous"):
+        return True
+    if operation.kind in ("reshape", "flatten"):  # copy only where they must
+        return True
+    function = overload_of(operation.op)
+    return function is not None and any(
+        result.alias_info is not None for result in function._schema.returns
+    )
