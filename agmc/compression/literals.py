@@ -13,6 +13,7 @@ from torch import Tensor
 from agmc.graph.model_graph import ModelGraph, Shuffle
 from agmc.graph.part_rules import piece_sizes, slice_bounds
 from agmc.graph.program import Operation, Program, Ref, argument, name_of
+from agmc.graph.shape_rules import squeezed_dims
 
 _CONVOLUTIONS = frozenset(
     f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)
@@ -99,6 +100,7 @@ class _Rewriter:
             "reshape": self._sizes,
             "_unsafe_view": self._sizes,
             "expand": self._sizes,
+            "squeeze": self._squeeze,
             "group_norm": self._group_norm,
             "index_select": self._index_select,
             "scaled_dot_product_attention": self._attention,
@@ -172,6 +174,19 @@ class _Rewriter:
             if stays is not None and size != -1:
                 sizes[dim] = int(stays.sum())
         return _with(operation, 1, sizes)
+
+    def _squeeze(self, operation: Operation) -> Operation:
+        """Names the dimensions, so that channels stay where one of them is left."""
+        source = self._source(operation)
+        channels = self.graph.channels.get(source)
+        if channels is None or operation.op != "aten.squeeze.default":
+            return operation
+        if self.stays(source, channels.dim) is None:
+            return operation
+        dims = squeezed_dims(operation, self.graph.tensors[source].shape)
+        return replace(
+            operation, op="aten.squeeze.dims", args=(operation.args[0], dims)
+        )
 
     def _group_norm(self, operation: Operation) -> Operation:
         stays = self.stays(self._source(operation), 1)

@@ -33,7 +33,8 @@ class ActivationMemory:
         for step, operation in enumerate(operations):
             for name in operation.refs():
                 last[name] = max(step, last.get(name, 0))
-        born, dies = {name: 0 for name in graph.program.inputs}, {}
+        born = dict.fromkeys(graph.program.inputs, 0)
+        dies: dict[str, int] = {}
         for step, operation in enumerate(operations):
             if operation.name in row and home[operation.name] == operation.name:
                 born[operation.name] = step

@@ -205,14 +205,12 @@ def _signatures(
     times 63 bits make an accident as good as impossible.
     """
     draw = np.random.default_rng(0)
-    result = np.zeros((count, 2), dtype=np.int64)
-    for roots in (*slots, *carried):
-        number = draw.integers(1, 2**62, size=2)
-        times = np.bincount(roots, minlength=count)
-        present = np.flatnonzero(times)
-        with np.errstate(over="ignore"):
-            result[present] += times[present, None] * number
-    return result
+    result = np.zeros((2, count), dtype=np.int64)
+    with np.errstate(over="ignore"):
+        for roots in (*slots, *carried):
+            for sums, number in zip(result, draw.integers(1, 2**62, 2), strict=True):
+                np.add.at(sums, roots, number)
+    return np.ascontiguousarray(result.T)
 
 
 def _by_group(numbers: np.ndarray) -> list[tuple[int, np.ndarray]]:

@@ -84,6 +84,10 @@ def linear(labels: Labels, operation: Operation) -> None:
         # It mixes positions and treats channels alike; its features are fixed.
         label = labels.of(source)
         assert label is not None
+        why = labels.reason(operation, "channels do not lie along its features")
+        for name in operation.refs():
+            if name in labels.parameter_shapes and labels.keep_whole(name, why):
+                labels.reasons.append(why)
         labels.set(
             operation.name, Label(label.dim, label.atoms, label.zero and bias is None)
         )

@@ -103,16 +103,27 @@ def squeeze(labels: Labels, operation: Operation) -> None:
     name, label = source_of(labels, operation)
     if label is None:
         return
-    dims = argument(operation, 1)
-    rank = len(labels.shape(name))
-    dims = [dims] if isinstance(dims, int) else dims
-    named = range(rank) if dims is None else [d % rank for d in dims]
-    if label.dim in named:
+    dims = squeezed_dims(operation, labels.shape(name))
+    if label.dim in dims:
         labels.leave_alone(
             operation, "it would drop the channels' dimension too if one channel stayed"
         )
+    elif len(labels.shape(operation.name)) != len(labels.shape(name)) - sum(
+        labels.shape(name)[d] == 1 for d in dims
+    ):
+        labels.leave_alone(operation, "it drops the dimension of the batch")
     else:
         reshape(labels, operation)
+
+
+def squeezed_dims(operation: Operation, shape: Sequence[int]) -> list[int]:
+    """What a squeeze names; all that have size 1, but for the batch, if it is none."""
+    dims = argument(operation, 1)
+    if dims is None:
+        return [d for d, size in enumerate(shape) if d > 0 and size == 1]
+    named = [dims] if isinstance(dims, int) else dims
+    # A longer dimension that is named stays: nothing to do, unless channels go.
+    return [d % len(shape) for d in named]
 
 
 def permute(labels: Labels, operation: Operation) -> None:

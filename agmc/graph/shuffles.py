@@ -29,13 +29,15 @@ def find_shuffles(
     found = {}
     for operation in program.operations:
         source = name_of(operation.args[0]) if operation.args else None
-        if operation.kind == "channel_shuffle" and source in tensors:
+        if source is None or source not in tensors:
+            continue
+        if operation.kind == "channel_shuffle":
             run = [operation]
-        elif operation.kind in _RESHAPES and source in tensors:
+        elif operation.kind in _RESHAPES:
             run = _run(operation, tensors[source].shape, readers, returned, tensors)
         else:
             continue
-        shuffle = _shuffle(str(source), run, tensors) if run else None
+        shuffle = _shuffle(source, run, tensors) if run else None
         if shuffle is not None:
             found[operation.name] = shuffle
     return found
