@@ -90,9 +90,13 @@ class Labels:
 
     def set(self, name: str, label: Label | None) -> None:
         """Labels an activation; None says that it holds nothing that can go."""
-        if label is not None and name in self.tensors:
-            assert len(label.atoms) == self.shape(name)[label.dim], name
+        if label is None or name not in self.tensors:
+            return
+        assert len(label.atoms) == self.shape(name)[label.dim], name
+        if len(label.atoms) > 1:
             self.values[name] = label
+        elif self.fix(label.atoms):
+            self.reasons.append(f"the one channel of {name!r} is left alone")
 
     def along(self, name: str, dim: int) -> np.ndarray | None:
         """Atoms along one dimension, 0 where there are none.

@@ -146,9 +146,7 @@ def permute(labels: Labels, operation: Operation) -> None:
         if rank > 1:
             one, other = one % rank, other % rank
             order[one], order[other] = other, one
-    labels.set(
-        operation.name, Label(order.index(label.dim), label.atoms, label.zero)
-    )
+    labels.set(operation.name, Label(order.index(label.dim), label.atoms, label.zero))
 
 
 def expand(labels: Labels, operation: Operation) -> None:
@@ -173,9 +171,7 @@ def repeat(labels: Labels, operation: Operation) -> None:
     if isinstance(times[dim], Ref):
         labels.leave_alone(operation, "the number of copies is computed")
         return
-    labels.set(
-        operation.name, Label(dim, np.tile(label.atoms, times[dim]), label.zero)
-    )
+    labels.set(operation.name, Label(dim, np.tile(label.atoms, times[dim]), label.zero))
 
 
 def repeat_interleave(labels: Labels, operation: Operation) -> None:

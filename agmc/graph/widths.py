@@ -180,13 +180,14 @@ def _repeats(graph: ModelGraph) -> dict[_Size, np.ndarray]:
                 (cut.parameter, cut.dim), np.zeros(len(graph.groups))
             )
             row[g] = cut.index.shape[1]
-    largest = max((int(ids.max()) for ids in graph.group_atoms), default=0)
-    group_of = np.full(largest + 1, -1)
+    carried = [channels.atoms for channels in graph.channels.values()]
+    largest = max((int(ids.max()) for ids in (*carried, *graph.group_atoms)), default=0)
+    group_of = np.full(largest + 2, -1)  # the last entry is that of atom -1
     for g, ids in enumerate(graph.group_atoms):
         group_of[ids] = g
     for name, channels in graph.channels.items():
-        owners = group_of[channels.atoms[channels.atoms >= 0]]
-        times = np.bincount(owners, minlength=len(graph.groups))
+        owners = group_of[channels.atoms]
+        times = np.bincount(owners[owners >= 0], minlength=len(graph.groups))
         sizes = np.array([group.size for group in graph.groups])
         result[name, channels.dim] = times / sizes
     return result

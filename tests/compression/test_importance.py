@@ -62,12 +62,12 @@ def test_the_ranking_decides_who_stays_and_ties_go_to_the_first():
 
     def kept(ratio, importance=l1):
         small = Pruner(net, graph, importance=importance).prune(Plan({"0": ratio}))
-        return small[2].weight.flatten().tolist()
+        return small.get_submodule("2").weight.flatten().tolist()
 
     # Scores: [1, 1, 1, 9] / 3 + [2, 2, 5, 0] / 2.25 = [1.2, 1.2, 2.6, 3.0].
     assert kept(0.25) == [0]
     assert kept(0.5) == [5, 0]
     assert kept(0.75) == [2, 5, 0]
     first = Pruner(net, graph).prune(Plan({"0": 0.75}))
-    assert torch.equal(first[0].bias, net[0].bias[[0, 2, 3]])
+    assert torch.equal(first.get_submodule("0").bias, net[0].bias[[0, 2, 3]])
     assert kept(0.25, lambda w, dim: -l1(w, dim) + 100) != [0]

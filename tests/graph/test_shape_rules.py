@@ -1,84 +1,116 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from agmc.graph import shape_rules
-from agmc.graph.labels import Labels
+from agmc.graph.labels import Label, Labels
 from agmc.graph.model_graph import TensorSpec
 from agmc.graph.program import Operation, Ref
 
 
-def after(rule, shape, kind, *arguments, source=(1, 4, 2, 2), **kwargs):
-    """Labels [C] of 4 channels after one operation, and the reasons to stop."""
-    labels = Labels({"x": TensorSpec(source), "y": TensorSpec(shape)}, {})
-    labels.set("x", labels.new(4).reshape(1, 4, *(1,) * (len(source) - 2)))
-    operation = Operation("y", f"aten.{kind}.default", (Ref("x"), *arguments), kwargs)
+def after(rule, shape, kind, *arguments, source=(1, 4, 2, 2), dim=1, op="default"):
+    """Label of the result, its roots, and the reasons to stop."""
+    labels = Labels({"x": TensorSpec(source), "y": TensorSpec(shape)}, {}, {}, {})
+    labels.set("x", Label(dim, labels.new(source[dim])))
+    operation = Operation("y", f"aten.{kind}.{op}", (Ref("x"), *arguments))
     rule(labels, operation)
-    return labels.of("y"), labels.reasons
+    label = labels.of("y")
+    if label is None:
+        return None, None, labels.reasons
+    return label.dim, labels.atoms.roots(label.atoms).tolist(), labels.reasons
 
 
 def test_flatten_repeats_every_channel():
-    made, reasons = after(shape_rules.reshape_freely, (1, 16), "flatten", 1)
-    assert made.tolist() == [np.repeat([1, 2, 3, 4], 4).tolist()]
-    assert not reasons
+    dim, atoms, reasons = after(shape_rules.reshape, (1, 16), "flatten", 1)
+    assert (dim, atoms) == (1, np.repeat([1, 2, 3, 4], 4).tolist()) and not reasons
 
 
-def test_unsqueeze_and_squeeze():
-    made, _ = after(shape_rules.reshape_freely, (1, 1, 4, 2, 2), "unsqueeze", 1)
-    assert made.shape == (1, 1, 4, 1, 1)
+def test_flatten_of_trailing_channels_tiles_them():
+    dim, atoms, _ = after(
+        shape_rules.reshape, (1, 8), "flatten", 1, source=(1, 2, 4), dim=2
+    )
+    assert (dim, atoms) == (1, [1, 2, 3, 4, 1, 2, 3, 4])
+
+
+def test_a_dimension_that_is_split_keeps_the_longer_part():
+    dim, atoms, reasons = after(
+        shape_rules.reshape, (1, 2, 6), "view", [1, 2, 6], source=(1, 12)
+    )
+    assert (dim, atoms) == (2, [1, 2, 3, 4, 5, 6]) and not reasons
+    dim, atoms, _ = after(
+        shape_rules.reshape, (1, 6, 2), "view", [1, 6, 2], source=(1, 12)
+    )
+    assert (dim, atoms) == (1, [1, 3, 5, 7, 9, 11])
+
+
+def test_features_become_channels_of_an_image():
+    dim, atoms, _ = after(
+        shape_rules.reshape, (1, 2, 4, 4), "view", [-1, 2, 4, 4], source=(1, 32)
+    )
+    assert (dim, atoms) == (1, [1, 17])
+
+
+def test_a_computed_size_and_the_batch_stop_a_view():
+    _, atoms, reasons = after(shape_rules.reshape, (1, 16), "view", [1, Ref("n")])
+    assert atoms is None and "is computed" in reasons[0]
+    _, atoms, reasons = after(shape_rules.reshape, (4, 4), "view", [4, 4])
+    assert atoms is None and "batch" in reasons[0]
+
+
+def test_squeeze():
     pixel = {"source": (1, 4, 1, 1)}
-    made, reasons = after(shape_rules.squeeze, (1, 4), "squeeze", [2, 3], **pixel)
-    assert made.tolist() == [[1, 2, 3, 4]] and not reasons
-    made, reasons = after(shape_rules.squeeze, (4,), "squeeze", **pixel)
-    assert not made.any() and "one channel stayed" in reasons[0]
-    made, reasons = after(shape_rules.squeeze, (1, 4, 1, 1), "squeeze", 1, **pixel)
-    assert not made.any() and reasons
+    assert after(shape_rules.squeeze, (1, 4), "squeeze", [2, 3], **pixel)[:2] == (
+        1,
+        [1, 2, 3, 4],
+    )
+    assert after(shape_rules.squeeze, (1, 4), "squeeze", **pixel)[0] == 1
+    _, atoms, reasons = after(shape_rules.squeeze, (1, 4, 1, 1), "squeeze", 1, **pixel)
+    assert atoms is None and "one channel stayed" in reasons[0]
 
 
-def test_view_needs_a_minus_one_where_channels_are():
-    made, reasons = after(shape_rules.view, (1, 16), "view", [Ref("n"), -1])
-    assert made.shape == (1, 16) and not reasons
-    made, reasons = after(shape_rules.view, (1, 4, 4), "view", [1, -1, 4])
-    assert made.reshape(-1).tolist() == [1, 2, 3, 4] and not reasons
-    made, reasons = after(shape_rules.view, (1, 16), "view", [Ref("n"), 16])
-    assert not made.any() and "(16) is no -1" in reasons[0]
-    made, reasons = after(shape_rules.view, (2, 8), "view", [Ref("twice"), -1])
-    assert not made.any() and "(computed) is no -1" in reasons[0]
+@pytest.mark.parametrize(
+    ("kind", "arguments", "expected"),
+    [
+        ("permute", ([0, 2, 3, 1],), 3),
+        ("permute", ([0, 1, 3, 2],), 1),
+        ("transpose", (1, -1), 3),
+        ("transpose", (2, 3), 1),
+        ("movedim", (1, 3), 3),
+        ("movedim", ([2, 3], [1, 2]), 3),
+    ],
+)
+def test_permute_follows_the_dimension(kind, arguments, expected):
+    shape = [1, 2, 2, 2]
+    shape[expected] = 4
+    dim, atoms, _ = after(shape_rules.permute, tuple(shape), kind, *arguments)
+    assert (dim, atoms) == (expected, [1, 2, 3, 4])
 
 
-def test_slices_take_their_channels():
-    for arguments, shape, expected in (
-        ((1, 0, 3), (1, 3, 2, 2), [1, 2, 3]),
-        ((1, -2, 2**63 - 1), (1, 2, 2, 2), [3, 4]),
-        ((-3, None, -1), (1, 3, 2, 2), [1, 2, 3]),
-        ((2, 0, 1), (1, 4, 1, 2), [1, 2, 3, 4]),
-        ((2, 0, 2, 2), (1, 4, 1, 2), [1, 2, 3, 4]),
-    ):
-        made, reasons = after(shape_rules.slice_, shape, "slice", *arguments)
-        assert made.reshape(-1).tolist() == expected and not reasons
-    _, reasons = after(shape_rules.slice_, (1, 2, 2, 2), "slice", 1, 0, 4, 2)
-    assert "every 2th channel" in reasons[0]
-    _, reasons = after(shape_rules.slice_, (1, 2, 2, 2), "slice", 1, Ref("n"), 4)
-    assert "bounds are computed" in reasons[0]
+def test_expand_and_repeat():
+    pixel = {"source": (1, 4, 1, 1)}
+    assert after(shape_rules.expand, (1, 4, 2, 2), "expand", [-1, 4, 2, 2], **pixel)[
+        :2
+    ] == (1, [1, 2, 3, 4])
+    assert after(shape_rules.repeat, (1, 8, 2, 2), "repeat", [1, 2, 1, 1])[:2] == (
+        1,
+        [1, 2, 3, 4, 1, 2, 3, 4],
+    )
+    assert after(
+        shape_rules.repeat_interleave, (1, 8, 2, 2), "repeat_interleave", 2, 1
+    )[1] == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_zeros_beside_channels_are_channels_of_their_own():
-    made, reasons = after(shape_rules.pad, (1, 7, 2, 2), "pad", [0, 0, 0, 0, 1, 2])
-    assert made.reshape(-1).tolist() == [5, 1, 2, 3, 4, 6, 7] and not reasons
-    made, _ = after(shape_rules.pad, (1, 4, 3, 4), "pad", [1, 1, 1, 0])
-    assert made.reshape(-1).tolist() == [1, 2, 3, 4]
-
-
-def test_other_paddings_are_left_alone():
-    along = [0, 0, 0, 0, 1, 1]
-    for arguments, kwargs, reason in (
-        ((along, "constant", 1.0), {}, "is not zero"),
-        ((along,), {"value": 2.0}, "is not zero"),
-        ((along, "circular"), {}, "mixes them"),
-        (([0, 0, 0, 0, -1, 0],), {}, "mixes them"),
-        (([0, 0, 0, 0, 0, Ref("n")],), {}, "computed"),
-    ):
-        made, reasons = after(
-            shape_rules.pad, (1, 6, 2, 2), "pad", *arguments, **kwargs
-        )
-        assert not made.any() and reason in reasons[0]
+def test_pixels_and_channels():
+    dim, atoms, _ = after(
+        shape_rules.pixel_shuffle, (1, 2, 4, 4), "pixel_shuffle", 2, source=(1, 8, 2, 2)
+    )
+    assert (dim, atoms) == (1, [1, 5])
+    dim, atoms, _ = after(
+        shape_rules.pixel_unshuffle, (1, 16, 1, 1), "pixel_unshuffle", 2
+    )
+    assert atoms == np.repeat([1, 2, 3, 4], 4).tolist()
+    dim, atoms, _ = after(
+        shape_rules.channel_shuffle, (1, 4, 2, 2), "channel_shuffle", 2
+    )
+    assert atoms == [1, 3, 2, 4]

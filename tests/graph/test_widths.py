@@ -23,10 +23,11 @@ def test_a_chain_by_hand():
     numels = dict(zip(widths.parameters, widths.numels(counts), strict=True))
     assert numels["conv1.weight"] == 135 and numels["linear.bias"] == 4
     assert list(widths.macs_by_operation(counts).values()) == [36 * 135, 9 * 90, 8]
-    assert [widths.channels_of(op.name, counts) for op in graph.layers] == [
-        *(5, 5, 2, 2, 4)
-    ]
-    assert widths.channels_of("x", counts) == 3
+    shapes = [widths.activation_shape(op.name, counts) for op in graph.layers]
+    assert [shape[1] for shape in shapes] == [5, 5, 2, 2, 4]
+    assert widths.activation_shape("x", counts) == (1, 3, 6, 6)
+    elements = dict(zip(graph.tensors, widths.activation_elements(counts), strict=True))
+    assert elements["conv2d"] == 5 * 36 and elements["x"] == 3 * 36
     assert widths.numels(np.stack([counts] * 3)).shape == (3, len(widths.parameters))
 
 
@@ -42,17 +43,11 @@ def test_shapes_are_those_of_the_pruned_network(name):
     for parameter in graph.program.parameters + graph.program.buffers:
         if parameter in held:
             assert widths.shape_of(parameter, counts) == tuple(held[parameter].shape)
-    seen = {}
-    for path, module in small.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            module.register_forward_hook(
-                lambda m, i, out, path=path: seen.update({path: out.shape[1]})
-            )
-    small(*inputs)
-    for operation in graph.layers:
-        if operation.layer in seen and operation.kind in ("conv2d", "linear"):
-            channels = widths.channels_of(operation.name, counts)
-            assert channels == seen[operation.layer]
+    again = quiet_trace(small, inputs)
+    for tensor in graph.tensors:
+        if tensor in again.tensors:
+            shape = widths.activation_shape(tensor, counts)
+            assert shape == again.tensors[tensor].shape
 
 
 def test_products_and_computed_weights_count_too():
@@ -79,9 +74,17 @@ def test_products_and_computed_weights_count_too():
     assert sum(macs.values()) == counted_macs(net, images())
 
 
-def test_operators_that_nothing_counts_are_refused():
+def test_einsum_is_counted_from_its_letters():
     net = Net(lambda net, x: torch.einsum("nchw,nc->nhw", x, net.conv(x).mean((2, 3))))
     net.conv = conv(3, 3)
     graph = quiet_trace(net.eval(), images())
-    with pytest.raises(ValueError, match="multiply-adds of einsum 'einsum'"):
+    macs = Widths(graph).macs_by_operation(np.array([], dtype=int))
+    assert macs["einsum"] == 36 * 3
+
+
+def test_operators_that_nothing_counts_are_refused():
+    net = Net(lambda net, x: torch.cdist(net.conv(x), x))
+    net.conv = conv(3, 3)
+    graph = quiet_trace(net.eval(), images())
+    with pytest.raises(ValueError, match="multiply-adds of cdist 'cdist'"):
         Widths(graph)
