@@ -76,6 +76,9 @@ def _job(config: DictConfig) -> Job:
     choices = HydraConfig.get().runtime.choices
     evaluator = config.search.evaluator
     runs = config.runs if OmegaConf.is_list(config.runs) else [config.runs]
+    round_to = config.compression.round_to
+    if OmegaConf.is_config(round_to):
+        round_to = OmegaConf.to_container(round_to, resolve=True)
     values = {
         "command": config.command,
         "network": config.model.name,
@@ -84,8 +87,9 @@ def _job(config: DictConfig) -> Job:
         "budget": str(config.budget),
         "plan": config.plan,
         "min_keep_ratio": config.compression.min_keep_ratio,
-        "channel_step": config.compression.channel_step,
+        "round_to": round_to,
         "episodes": config.search.episodes,
+        "reconstruction_images": evaluator.reconstruction_images,
         "recalibration_images": evaluator.recalibration_images,
         "batch_size": evaluator.batch_size,
         "checkpoint": config.checkpoint,

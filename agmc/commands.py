@@ -49,10 +49,10 @@ def compress(job: Job) -> None:
         graph = graph_of(model, splits)
         if given is None:
             space = PlanSpace(
-                graph, min_keep_ratio=job.min_keep_ratio, channel_step=job.channel_step
+                graph, min_keep_ratio=job.min_keep_ratio, round_to=job.round_to
             )
         else:  # may go further than the search would
-            space = PlanSpace(graph, min_keep_ratio=1e-9, channel_step=1)
+            space = PlanSpace(graph, min_keep_ratio=1e-9, round_to=1)
         bound = budget.bind(CostModel(graph), space)
         if given is not None:
             bound.check(given)
@@ -67,6 +67,7 @@ def compress(job: Job) -> None:
         pipeline = Pipeline(
             finetune=finetune,
             importance=rooms["importance"],
+            reconstruction_images=job.reconstruction_images,
             recalibration_images=job.recalibration_images,
             batch_size=job.batch_size,
             execution=execution,
@@ -115,7 +116,7 @@ def _search(
         job.budget,
         **rooms,
         min_keep_ratio=job.min_keep_ratio,
-        channel_step=job.channel_step,
+        round_to=job.round_to,
         episodes=episodes,
         seed=job.seed,
         directory=job.directory,

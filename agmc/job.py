@@ -24,8 +24,9 @@ class Job:
         budget: METRIC:LIMIT.
         plan: file of a plan to carry out instead of a search.
         min_keep_ratio: see `agmc.PlanSpace`.
-        channel_step: likewise.
+        round_to: likewise.
         episodes: of the search.
+        reconstruction_images: training images for the least squares; 0 = off.
         recalibration_images: training images for batch norm; 0 = off.
         batch_size: images per forward pass of an evaluation.
         checkpoint: a saved network.
@@ -43,8 +44,9 @@ class Job:
     budget: str
     plan: str | None
     min_keep_ratio: float
-    channel_step: int
+    round_to: int | Mapping[str, int]
     episodes: int
+    reconstruction_images: int
     recalibration_images: int
     batch_size: int
     checkpoint: str | None

@@ -17,7 +17,6 @@ from torch import nn
 
 from agmc.compression.importance import Importance
 from agmc.compression.original_class import in_original_class
-from agmc.compression.prune import Pruner
 from agmc.cost.model import CostModel
 from agmc.data import Splits
 from agmc.export.checkpoint import load, save, to_bytes
@@ -26,6 +25,7 @@ from agmc.graph.model_graph import ModelGraph
 from agmc.plan import Plan, kept_channels
 from agmc.report.page import write_report
 from agmc.report.progress import Progress
+from agmc.search.repair import pruner_of, reconstruction_of
 from agmc.search.runner import Found
 from agmc.training import (
     Batches,
@@ -52,6 +52,7 @@ class Pipeline:
     Attributes:
         finetune: the recipe; None leaves the fine-tuning out.
         importance: scores the channels; those with the highest stay.
+        reconstruction_images: training images for the least squares; 0 = off.
         recalibration_images: training images for batch norm after pruning; 0 = off.
         batch_size: images per forward pass of an evaluation.
         execution: device and precision.
@@ -60,6 +61,7 @@ class Pipeline:
 
     finetune: Distillation | None
     importance: Importance
+    reconstruction_images: int
     recalibration_images: int
     batch_size: int
     execution: Execution
@@ -101,13 +103,7 @@ class Pipeline:
         plan.save(directory / "plan.json")
 
         progress.stage("prune")
-        small = self.execution.place(
-            in_original_class(
-                model,
-                Pruner(model, graph, importance=self.importance).prune(plan),
-                example,
-            )
-        )
+        small = self.execution.place(self._pruned(model, graph, splits, plan))
         search = self._batches(splits, "search")
         raw = {"search": accuracy(small, search, execution=self.execution)}
         unrecalibrated = _copy_of_state(small)
@@ -212,6 +208,25 @@ class Pipeline:
                 f"budget of {limit:.0f}; see {directory / 'result.json'}"
             )
         return result
+
+    def _pruned(
+        self, model: nn.Module, graph: ModelGraph, splits: Splits, plan: Plan
+    ) -> nn.Module:
+        """The small network, repaired; of the model's own class if it can be."""
+        pruner = pruner_of(model, graph, splits, self.importance, self.execution)
+        pruned = pruner.prune(plan)
+        reconstruction = reconstruction_of(
+            model,
+            graph,
+            splits,
+            self.execution,
+            images=self.reconstruction_images,
+            batch_size=self.batch_size,
+        )
+        if reconstruction is not None:
+            reconstruction.apply(pruned, pruner.kept_positions(plan))
+        device = next((weight.device for weight in model.parameters()), None)
+        return in_original_class(model, pruned, splits.example_input().to(device))
 
     def _batches(self, splits: Splits, split: str) -> Batches:
         return batches_of(

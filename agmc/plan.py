@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import overload
@@ -117,28 +118,34 @@ class PlanSpace(Sequence[Decision]):
         graph: the traced network.
         min_keep_ratio: smallest share of a group that may be kept, in (0, 1]; at
             least one channel always stays. AMC's 0.2.
-        channel_step: kept channels are a multiple of it (8 for hardware that likes
-            it) unless all are kept; groups smaller than it are kept whole.
+        round_to: kept channels are a multiple of it (8 or 16 for vector units) unless
+            all are kept; groups smaller than it are kept whole. A mapping from patterns
+            of group names (`layer1.*`, see `fnmatch`) to such numbers rounds each group
+            by the first pattern that fits, and those that none fits by 1.
 
     Raises:
         ValueError: an argument is out of range, or the network has no prunable group.
     """
 
     def __init__(
-        self, graph: ModelGraph, *, min_keep_ratio: float = 0.2, channel_step: int = 1
+        self,
+        graph: ModelGraph,
+        *,
+        min_keep_ratio: float = 0.2,
+        round_to: int | Mapping[str, int] = 1,
     ) -> None:
         if not 0 < min_keep_ratio <= 1:
             raise ValueError(f"min_keep_ratio (={min_keep_ratio}) must be in (0, 1]")
-        if channel_step < 1:
-            raise ValueError(f"channel_step (={channel_step}) must be >= 1")
         if not graph.groups:
             raise ValueError(
                 "the network has no prunable channel group: "
                 + ("; ".join(graph.unprunable) or "no convolution feeds another layer")
             )
         self.graph = graph
+        steps = _steps([group.name for group in graph.groups], round_to)
         self.decisions = tuple(
-            _decision(group, min_keep_ratio, channel_step) for group in graph.groups
+            _decision(group, min_keep_ratio, step)
+            for group, step in zip(graph.groups, steps, strict=True)
         )
 
     def __len__(self) -> int:
@@ -200,8 +207,28 @@ def kept_channels(graph: ModelGraph, plan: Plan | None) -> np.ndarray:
     return np.maximum(1, np.floor(ratios * sizes + 0.5)).astype(np.int64)
 
 
-def _decision(
-    group: ChannelGroup, min_keep_ratio: float, channel_step: int
-) -> Decision:
+def _steps(names: Sequence[str], round_to: int | Mapping[str, int]) -> list[int]:
+    """The step of every group.
+
+    Raises:
+        ValueError: a step is no whole number >= 1, or a pattern fits no group.
+    """
+    patterns = round_to if isinstance(round_to, Mapping) else {"*": round_to}
+    for pattern, step in patterns.items():
+        of = f" of {pattern!r}" if isinstance(round_to, Mapping) else ""
+        if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+            raise ValueError(f"round_to{of} (={step}) must be a whole number >= 1")
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(
+                f"round_to names {pattern!r}, which fits none of the channel groups "
+                + ", ".join(names)
+            )
+    return [
+        next((s for p, s in patterns.items() if fnmatchcase(name, p)), 1)
+        for name in names
+    ]
+
+
+def _decision(group: ChannelGroup, min_keep_ratio: float, step: int) -> Decision:
     minimum = max(1, math.ceil(min_keep_ratio * group.size - 1e-9))
-    return Decision(group.name, group.size, min(minimum, group.size), channel_step)
+    return Decision(group.name, group.size, min(minimum, group.size), step)

@@ -49,7 +49,7 @@ TINY = (
     "train.epochs=1",
     "finetune.epochs=1",
     "search.episodes=2",
-    "compression.channel_step=1",
+    "compression.round_to=1",
 )
 
 
@@ -235,7 +235,7 @@ def test_train_then_compress_with_a_given_plan(call, tiny, tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps(plan))
     given = (f"model.weights={weights}", f"plan={tmp_path / 'mine.json'}")
     # The search could not keep 2 of 8 channels, a plan by hand may.
-    given = (*given, "compression.channel_step=8")
+    given = (*given, "compression.round_to=8")
     got = call(*tiny, *given, f"out={out}")
     assert (got.code, got.err) == (0, "")
     assert {p.name for p in out.iterdir()} == FILES - {

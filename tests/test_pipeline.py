@@ -36,6 +36,7 @@ def run(directory, *, keep_ratio=0.5, finetune=None, share=0.6, recalibrate=10):
     pipeline = Pipeline(
         finetune=finetune,
         importance=l1,
+        reconstruction_images=recalibrate,
         recalibration_images=recalibrate,
         batch_size=10,
         execution=Execution(device="cpu", precision="float32"),

@@ -49,7 +49,7 @@ def test_every_count_survives_the_ratio():
 
 
 def test_sampled_plans_are_valid_and_follow_the_seed():
-    space = PlanSpace(graph_of("resnet20"), min_keep_ratio=0.3, channel_step=4)
+    space = PlanSpace(graph_of("resnet20"), min_keep_ratio=0.3, round_to=4)
     seen = set()
     for seed in range(40):
         plan = space.sample(torch.Generator().manual_seed(seed))
@@ -144,7 +144,7 @@ def test_a_plan_does_not_follow_the_dict_it_was_made_of():
     [
         ({"min_keep_ratio": 0}, r"min_keep_ratio \(=0\) must be in \(0, 1\]"),
         ({"min_keep_ratio": 1.5}, r"min_keep_ratio \(=1.5\)"),
-        ({"channel_step": 0}, r"channel_step \(=0\) must be >= 1"),
+        ({"round_to": 0}, r"round_to \(=0\) must be a whole number >= 1"),
     ],
 )
 def test_space_arguments_out_of_range(arguments, message):
@@ -156,8 +156,8 @@ def test_a_network_without_groups_is_refused_with_the_reason():
     graph = quiet_trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), images())
     with pytest.raises(ValueError, match="no convolution feeds another layer"):
         PlanSpace(graph)
-    odd = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Softplus(), nn.Conv2d(4, 2, 1))
-    with pytest.raises(ValueError, match="no prunable channel group: .*softplus"):
+    odd = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Softmax(1), nn.Conv2d(4, 2, 1))
+    with pytest.raises(ValueError, match="no prunable channel group: .*softmax"):
         PlanSpace(quiet_trace(odd, images()))
 
 
@@ -171,3 +171,29 @@ def test_plans_that_do_not_fit_the_space():
         Plan.uniform(space, 0)
     with pytest.raises(ValueError, match=r"unknown channel groups \['z'\]; the netw"):
         space.counts(Plan({"z": 0.5}))
+
+
+def test_groups_are_rounded_by_the_first_pattern_that_fits():
+    space = PlanSpace(
+        graph_of("resnet20"), min_keep_ratio=0.3, round_to={"layer1.*": 8, "layer*": 4}
+    )
+    steps = {decision.name: decision.step for decision in space}
+    assert steps["layer1.0.conv1"] == 8 and steps["layer2.0.conv1"] == 4
+    assert steps["conv1"] == 1
+    counts = {decision.name: decision.counts for decision in space}
+    assert counts["layer1.0.conv1"] == (8, 16)
+    assert counts["layer2.0.conv1"] == (12, 16, 20, 24, 28, 32)
+
+
+@pytest.mark.parametrize(
+    ("round_to", "message"),
+    [
+        ({"layer1.*": 0}, r"round_to of 'layer1.\*' \(=0\) must be a whole number"),
+        ({"*": 2.5}, r"round_to of '\*' \(=2.5\)"),
+        ({"head": 8}, "round_to names 'head', which fits none of the channel groups c"),
+        (True, "must be a whole number"),
+    ],
+)
+def test_bad_rounding_is_refused(round_to, message):
+    with pytest.raises(ValueError, match=message):
+        PlanSpace(graph_of("resnet20"), round_to=round_to)

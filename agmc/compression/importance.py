@@ -1,52 +1,250 @@
-"""How much a channel matters, read off the weights."""
+"""How much a channel matters: scores of tensors, made comparable and summed up.
+
+Every function here is a plain choice: a `Score` looks at one tensor, a `Normalise`
+makes the scores of different tensors comparable, a `Reduce` sums up what the tensors
+say. An `Importance` puts the three together; `l1`, `l2`, ... are ready-made ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from agmc.graph.model_graph import ChannelGroup
 
-#: (weight, dim) -> one score >= 0 for every position along `dim`.
-Importance = Callable[[Tensor, int], Tensor]
+
+@dataclass(frozen=True)
+class Part:
+    """One tensor in which channels lie.
+
+    Attributes:
+        name: qualified name of the parameter.
+        value: float32, detached.
+        dim: along which the channels lie.
+        gradient: of the loss, like `value`; None if none was handed in.
+    """
+
+    name: str
+    value: Tensor
+    dim: int
+    gradient: Tensor | None = None
+
+    def rows(self) -> Tensor:
+        """The value with the channels first, [size along dim, all else]."""
+        return self.value.movedim(self.dim, 0).reshape(self.value.shape[self.dim], -1)
 
 
-def l1(weight: Tensor, dim: int) -> Tensor:
-    """Sum of absolute weights along all other dimensions (Li et al. 2017)."""
-    return weight.abs().sum([d for d in range(weight.ndim) if d != dim])
+#: One score >= 0 for every position along the part's dim; None: it says nothing.
+Score = Callable[[Part], Tensor | None]
+#: [channels] -> [channels]: makes scores of different tensors comparable.
+Normalise = Callable[[Tensor], Tensor]
+#: [tensors, channels] -> [channels].
+Reduce = Callable[[Tensor], Tensor]
 
 
-def l2(weight: Tensor, dim: int) -> Tensor:
-    """Euclidean norm along all other dimensions."""
-    return weight.square().sum([d for d in range(weight.ndim) if d != dim]).sqrt()
+def l1_norm(part: Part) -> Tensor | None:
+    """Sum of absolute weights of a channel (Li et al. 2017, arXiv 1608.08710)."""
+    return part.rows().abs().sum(1) if part.value.ndim > 1 else None
 
 
-def group_importance(
-    group: ChannelGroup, weights: dict[str, Tensor], importance: Importance
-) -> Tensor:
-    """Scores of a group's channels over all layers that make or read them.
+def l2_norm(part: Part) -> Tensor | None:
+    """Euclidean norm of a channel's weights."""
+    return part.rows().norm(dim=1) if part.value.ndim > 1 else None
 
-    Each layer's scores are divided by their mean, so that a layer counts by how its
-    channels differ and not by its scale, and then averaged over the layers.
+
+def scale(part: Part) -> Tensor | None:
+    """|gamma| of batch norm and its like (Liu et al. 2017, arXiv 1708.06519)."""
+    vector = part.value.ndim == 1 and part.name.endswith("weight")
+    return part.value.abs() if vector else None
+
+
+def first_order_taylor(part: Part) -> Tensor | None:
+    """Sum of (gradient x weight)^2 (Molchanov et al. 2019, arXiv 1906.10771, eq. 7).
+
+    Raises:
+        ValueError: no gradients were handed in.
+    """
+    if part.value.ndim < 2:
+        return None
+    if part.gradient is None:
+        raise ValueError(
+            f"the Taylor importance of {part.name} needs gradients: hand those of "
+            "`gradients(model, batches)` to the Pruner"
+        )
+    product = part.gradient * part.value
+    return product.square().movedim(part.dim, 0).flatten(1).sum(1)
+
+
+def distance_to_others(part: Part) -> Tensor | None:
+    """Sum of the distances to all other channels (FPGM, arXiv 1811.00250).
+
+    Channels near the geometric median of the layer can be replaced by the others.
+    """
+    if part.value.ndim < 2:
+        return None
+    rows = part.rows()
+    return torch.cdist(rows, rows).sum(1)
+
+
+def layer_adaptive(part: Part) -> Tensor | None:
+    """u_j / sum of all u_k >= u_j, u the squared norms (LAMP, arXiv 2010.07611)."""
+    if part.value.ndim < 2:
+        return None
+    squares = part.rows().square().sum(1)
+    order = squares.argsort(stable=True)
+    from_here_up = squares[order].flip(0).cumsum(0).flip(0)
+    scores = torch.empty_like(squares)
+    scores[order] = squares[order] / from_here_up.clamp_min(1e-30)
+    return scores
+
+
+def random_score(part: Part) -> Tensor | None:
+    """Uniform in [0, 1), the same at every call for a parameter of the same name."""
+    if part.value.ndim < 2:
+        return None
+    generator = torch.Generator().manual_seed(zlib.crc32(part.name.encode()))
+    return torch.rand(part.value.shape[part.dim], generator=generator)
+
+
+def by_mean(scores: Tensor) -> Tensor:
+    """Divided by the mean: a layer counts by how its channels differ."""
+    return scores / scores.mean().clamp_min(1e-12)
+
+
+def by_maximum(scores: Tensor) -> Tensor:
+    """Divided by the maximum."""
+    return scores / scores.max().clamp_min(1e-12)
+
+
+def as_they_are(scores: Tensor) -> Tensor:
+    """Not normalised."""
+    return scores
+
+
+def mean(scores: Tensor) -> Tensor:
+    """The mean over the tensors."""
+    return scores.mean(0)
+
+
+def maximum(scores: Tensor) -> Tensor:
+    """The maximum over the tensors."""
+    return scores.amax(0)
+
+
+def first(scores: Tensor) -> Tensor:
+    """What the first tensor says: mostly the layer that makes the channels."""
+    return scores[0]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Scores of the channels of a group over all tensors that make or read them.
+
+    Attributes:
+        score: of the channels in one tensor.
+        normalise: makes the scores of the tensors comparable.
+        reduce: of the tensors.
+        needs_gradients: whether the score reads gradients of the loss.
+    """
+
+    score: Score
+    normalise: Normalise = by_mean
+    reduce: Reduce = mean
+    needs_gradients: bool = False
+
+    def __call__(
+        self,
+        group: ChannelGroup,
+        tensors: Mapping[str, Tensor],
+        gradients: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Float32 [group.size], on the CPU; those with the highest stay.
+
+        Where no tensor says anything (no batch norm for `scale`), the L1 norm decides;
+        where there are vectors only, all are 0.
+
+        Args:
+            group: the channels.
+            tensors: qualified name -> tensor; holds every parameter of the group.
+            gradients: qualified name -> tensor, for scores that need them.
+        """
+        return self._scores(self.score, group, tensors, gradients or {})
+
+    def _scores(
+        self,
+        score: Score,
+        group: ChannelGroup,
+        tensors: Mapping[str, Tensor],
+        gradients: Mapping[str, Tensor],
+    ) -> Tensor:
+        found = []
+        for cut in group.slices:
+            value = tensors[cut.parameter].detach()
+            if not value.is_floating_point():
+                continue
+            part = Part(
+                cut.parameter, value.float(), cut.dim, gradients.get(cut.parameter)
+            )
+            scores = score(part)
+            if scores is not None:
+                index = torch.from_numpy(cut.index)
+                found.append(self.normalise(scores.cpu()[index].sum(1)))
+        if found:
+            return self.reduce(torch.stack(found))
+        if score is l1_norm:
+            return torch.zeros(group.size)
+        return self._scores(l1_norm, group, tensors, gradients)
+
+
+l1 = Importance(l1_norm)
+l2 = Importance(l2_norm)
+batch_norm_scale = Importance(scale)
+taylor = Importance(first_order_taylor, needs_gradients=True)
+geometric_median = Importance(distance_to_others)
+lamp = Importance(layer_adaptive, normalise=as_they_are)
+random = Importance(random_score)
+
+
+def gradients(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+) -> dict[str, Tensor]:
+    """Mean gradients of the loss, in evaluation mode; the model is left as it was.
 
     Args:
-        group: the channels.
-        weights: qualified name -> tensor; must hold every parameter of the group.
-        importance: `l1`, `l2` or another `Importance`.
+        model: the network, on the device of the batches.
+        batches: of (inputs, labels); training data, never what is searched on.
+        loss: (outputs, labels) -> scalar.
 
     Returns:
-        float32 [group.size], on the CPU; zeros where only vectors carry the channels.
+        qualified name -> gradient, on the CPU; zeros where the loss does not reach.
     """
-    total = torch.zeros(group.size)
-    num_layers = 0
-    for cut in group.slices:
-        weight = weights[cut.parameter]
-        if weight.ndim < 2:
-            continue
-        scores = importance(weight.detach().float(), cut.dim).cpu()
-        channel_scores = scores[torch.from_numpy(cut.index)].sum(1)
-        total += channel_scores / channel_scores.mean().clamp_min(1e-12)
-        num_layers += 1
-    return total / max(num_layers, 1)
+    modes = [(part, part.training) for part in model.modules()]
+    named = dict(model.named_parameters())
+    total = {name: torch.zeros(p.shape) for name, p in named.items()}
+    count = 0
+    try:
+        model.eval()
+        for inputs, labels in batches:
+            with torch.enable_grad():
+                found = torch.autograd.grad(
+                    loss(model(inputs), labels),
+                    [p for p in named.values() if p.requires_grad],
+                    allow_unused=True,
+                )
+            trained = [name for name, p in named.items() if p.requires_grad]
+            for name, gradient in zip(trained, found, strict=True):
+                if gradient is not None:
+                    total[name] += gradient.float().cpu()
+            count += 1
+    finally:
+        for part, training in modes:
+            part.training = training
+    return {name: value / max(count, 1) for name, value in total.items()}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agmc.compression.importance import Importance, group_importance, l1
+from agmc.compression.importance import Importance, l1
 from agmc.compression.literals import rewrite_literals
 from agmc.compression.original_class import in_original_class
 from agmc.graph.model_graph import ModelGraph
@@ -24,6 +24,7 @@ def compress(
     example_input: Tensor | Sequence[Tensor],
     *,
     importance: Importance = l1,
+    gradients: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
     """Carries out a plan on a network; the network is left as it was.
 
@@ -32,6 +33,8 @@ def compress(
         plan: for every channel group the share of channels to keep.
         example_input: a Tensor or a tuple of Tensors, batch first.
         importance: scores the channels; those with the highest stay.
+        gradients: of the loss, for importances that need them; see
+            `agmc.compression.importance.gradients`.
 
     Returns:
         The smaller network in evaluation mode; of the same class where its code still
@@ -43,7 +46,8 @@ def compress(
         ValueError: the network cannot be traced, or the plan names other groups.
     """
     graph = trace(model, example_input)
-    small = Pruner(model, graph, importance=importance).prune(plan)
+    pruner = Pruner(model, graph, importance=importance, gradients=gradients)
+    small = pruner.prune(plan)
     return in_original_class(model, small, example_input)
 
 
@@ -55,17 +59,23 @@ class Pruner:
             the ranking stays.
         graph: its graph.
         importance: scores the channels; those with the highest stay.
+        gradients: of the loss, for importances that need them.
     """
 
     def __init__(
-        self, model: nn.Module, graph: ModelGraph, *, importance: Importance = l1
+        self,
+        model: nn.Module,
+        graph: ModelGraph,
+        *,
+        importance: Importance = l1,
+        gradients: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.model = model
         self.graph = graph
         self._state = _tensors(model, graph)
         self._ranking = [
             torch.argsort(
-                group_importance(group, self._state, importance),
+                importance(group, self._state, gradients),
                 descending=True,
                 stable=True,
             ).numpy()
@@ -133,7 +143,10 @@ class Pruner:
         )
 
     def kept_positions(self, plan: Plan) -> dict[tuple[str, int], np.ndarray]:
-        """(parameter, dim) -> bool [size along dim]; only where something goes."""
+        """What stays: (parameter, dim) -> bool [size along dim].
+
+        Dimensions of which nothing goes are not named.
+        """
         keeps: dict[tuple[str, int], np.ndarray] = {}
         for group, rows in zip(
             self.graph.groups, self._removed_rows(plan), strict=True

@@ -10,6 +10,7 @@ from agmc.compression.prune import Pruner
 from agmc.cost.model import Cost, CostModel
 from agmc.data import Splits
 from agmc.plan import Plan, kept_channels
+from agmc.search.repair import reconstruction_of
 from agmc.training import Execution, accuracy, batches_of, recalibrate_batch_norm
 
 
@@ -33,7 +34,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Prunes physically, recalibrates batch norm and measures; never the test split.
+    """Prunes physically, repairs and measures; never the test split.
 
     The images are normalised once and stay in memory, on the device. A plan that was
     seen before is not evaluated again.
@@ -45,6 +46,8 @@ class Evaluator:
         execution: device and precision.
         search_images: images of the search split to measure on, the same for every
             plan and balanced over the classes; None takes all.
+        reconstruction_images: training images that the least squares of
+            `Reconstruction` are taken from, >= 0; 0 leaves the weights as they are.
         recalibration_images: training images that batch norm is recalibrated on, >= 0;
             0 leaves the statistics of the unpruned network.
         batch_size: images per forward pass, >= 1.
@@ -61,12 +64,18 @@ class Evaluator:
         execution: Execution,
         *,
         search_images: int | None = None,
+        reconstruction_images: int = 500,
         recalibration_images: int = 500,
         batch_size: int = 100,
     ) -> None:
         if search_images is not None and search_images < 1:
             raise ValueError(
                 f"search_images (={search_images}) must be >= 1, or null for all"
+            )
+        if reconstruction_images < 0:
+            raise ValueError(
+                f"reconstruction_images (={reconstruction_images}) must be >= 0; "
+                "0 turns reconstruction off"
             )
         if recalibration_images < 0:
             raise ValueError(
@@ -94,6 +103,14 @@ class Evaluator:
                 limit=recalibration_images,
                 batch_size=batch_size,
             )
+        self._reconstruction = reconstruction_of(
+            pruner.model,
+            pruner.graph,
+            splits,
+            execution,
+            images=reconstruction_images,
+            batch_size=batch_size,
+        )
         self._known: dict[str, Evaluation] = {}
 
     def remember(self, evaluations: Iterable[Evaluation]) -> None:
@@ -108,7 +125,10 @@ class Evaluator:
         if known is not None:
             seconds = time.perf_counter() - started
             return replace(known, seconds=seconds, cached=True)
-        module = self._execution.place(self._pruner.prune(plan))
+        small = self._pruner.prune(plan)
+        if self._reconstruction is not None:
+            self._reconstruction.apply(small, self._pruner.kept_positions(plan))
+        module = self._execution.place(small)
         if self._recalibration is not None:
             recalibrate_batch_norm(
                 module, self._recalibration, execution=self._execution

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -15,7 +16,6 @@ from torch import nn
 
 from agmc.agents import DDPG, Agent, AgentContext, Random, Uniform
 from agmc.compression.importance import Importance, l1
-from agmc.compression.prune import Pruner
 from agmc.cost.model import CostModel
 from agmc.data import Splits
 from agmc.embedding.embedding import Embedding, EmbeddingContext, no_corpus
@@ -26,6 +26,7 @@ from agmc.search.budget import Budget, uniform_plan
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog
 from agmc.search.evaluator import Evaluator
+from agmc.search.repair import pruner_of
 from agmc.search.reward import Reward, error
 from agmc.search.runner import Found, OnEpisode, search
 from agmc.training import Execution
@@ -46,7 +47,7 @@ def find_plan(
     importance: Importance = l1,
     evaluator: Callable[..., Evaluator] = Evaluator,
     min_keep_ratio: float = 0.2,
-    channel_step: int = 8,
+    round_to: int | Mapping[str, int] = 8,
     episodes: int = 200,
     seed: int = 0,
     corpus: Callable[[], Sequence[ModelGraph]] = no_corpus,
@@ -74,7 +75,7 @@ def find_plan(
         evaluator: `Evaluator`, or a `functools.partial` of it with other numbers of
             images.
         min_keep_ratio: see `PlanSpace`.
-        channel_step: see `PlanSpace`.
+        round_to: see `PlanSpace`.
         episodes: of the whole search, >= 1.
         seed: of everything random.
         corpus: other networks for the embedding to learn from.
@@ -94,7 +95,7 @@ def find_plan(
     if graph is None:
         device = next((weight.device for weight in model.parameters()), None)
         graph = trace(model, data.example_input().to(device))
-    space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, channel_step=channel_step)
+    space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, round_to=round_to)
     cost_model = CostModel(graph)
     bound = budget.bind(cost_model, space)
     log, checkpoint = None, None
@@ -109,7 +110,7 @@ def find_plan(
             importance=importance,
             evaluator=evaluator,
             min_keep_ratio=min_keep_ratio,
-            channel_step=channel_step,
+            round_to=round_to,
             episodes=episodes,
             seed=seed,
             corpus=corpus,
@@ -119,7 +120,7 @@ def find_plan(
         if len(log.records) >= episodes:
             return Found.best_of(tuple(log.records[:episodes]))
     execution = Execution() if execution is None else execution
-    pruner = Pruner(model, graph, importance=importance)
+    pruner = pruner_of(model, graph, data, importance, execution)
     on_stage = on_stage or (lambda name: None)
     on_stage("embedding")
     observe = build_embedding(EmbeddingContext(graph, space, seed, corpus, checkpoint))
@@ -190,6 +191,8 @@ def run_key(model: nn.Module, data: Splits, **settings: Any) -> str:
 def _describe(setting: Any) -> Any:
     if setting is None or isinstance(setting, str | int | float):
         return setting
+    if isinstance(setting, Mapping):
+        return {str(name): _describe(value) for name, value in setting.items()}
     if isinstance(setting, list | tuple):
         return [_describe(value) for value in setting]
     if isinstance(setting, functools.partial):
@@ -197,6 +200,14 @@ def _describe(setting: Any) -> Any:
             _describe(setting.func),
             [_describe(value) for value in setting.args],
             {name: _describe(value) for name, value in setting.keywords.items()},
+        ]
+    if dataclasses.is_dataclass(setting) and not isinstance(setting, type):
+        return [
+            type(setting).__qualname__,
+            {
+                field.name: _describe(getattr(setting, field.name))
+                for field in dataclasses.fields(setting)
+            },
         ]
     named = setting if hasattr(setting, "__qualname__") else type(setting)
     return f"{named.__module__}.{named.__qualname__}"

@@ -39,7 +39,7 @@ def overrides(model: str, method: str, data: Path, weights: Path) -> list[str]:
         "data=imagefolder",
         f"data.root={data}",
         *METHODS[method],
-        "compression.channel_step=1",
+        "compression.round_to=1",
         f"search.episodes={EPISODES}",
         f"search.evaluator.search_images={SEARCH_IMAGES}",
         f"finetune.epochs={EPOCHS[model]}",

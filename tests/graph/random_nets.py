@@ -10,7 +10,8 @@ from torch import Tensor, nn
 BLOCKS = (
     *("chain", "residual", "concat", "depthwise", "grouped", "whole", "pool"),
     *("gate", "spatial", "shortcut", "shuffle", "split", "transposed", "pixels"),
-    *("attention", "scale", "norm", "prelu"),
+    *("attention", "scale", "norm", "prelu", "ghost", "pyramid", "residuals"),
+    *("interleave", "tied", "written", "maxout", "grouped3", "slices", "unshuffle"),
 )
 
 
@@ -70,6 +71,24 @@ class RandomNet(nn.Module):
             made = {"": nn.GroupNorm(width // 2, width)}
         elif kind == "prelu":
             made = {"": nn.PReLU(width)}
+        elif kind == "ghost":
+            made, after = {"": conv(width, width, groups=width)}, 2 * width - 1
+        elif kind == "pyramid":
+            made, after = {"": conv(3 * width, new, 1)}, new
+        elif kind == "residuals" and width % 2 == 0:
+            made = {"": conv(width // 2, width // 2)}
+        elif kind == "tied":
+            made = {"": conv(width, width)}
+        elif kind == "written":
+            self.scales[key] = nn.Parameter(torch.rand(width) + 0.5)
+        elif kind == "maxout":
+            made, after = {"": conv(width, 2 * new)}, new
+        elif kind == "grouped3" and width % 3 == 0:
+            made = {"": conv(width, width, groups=3)}
+        elif kind == "slices" and width > 4:
+            made, after = {"": conv(3, new), "b": conv(width - 2, new)}, new
+        elif kind == "unshuffle":
+            made, after = {"": conv(4 * width, new, 1)}, new
         self.layers.update({key + part: layer for part, layer in made.items()})
         return after
 
@@ -107,6 +126,33 @@ class RandomNet(nn.Module):
             return x + (v @ weights.transpose(1, 2)).view(n, c, h, w)
         if kind == "scale":
             return x * self.scales[key]
+        if kind == "ghost":
+            return torch.cat([x, layer(x)], 1)[:, :-1]
+        if kind == "pyramid":
+            pooled = F.max_pool2d(x, 3, stride=1, padding=1)
+            return layer(torch.cat([pooled, x, x], 1))
+        if kind == "residuals" and layer is not None:
+            first, second = x.split(c // 2, 1)
+            second = layer(second + first)
+            return torch.cat([first, second], 1)
+        if kind == "interleave":
+            return (
+                torch.stack([x, x.flip(3)], 2)
+                .flatten(1, 2)
+                .view(n, c, 2, h, w)[:, :, 1]
+            )
+        if kind == "tied":
+            return layer(F.relu(layer(x)))
+        if kind == "written":
+            mean = x.mean((2, 3), keepdim=True)
+            spread = (x - mean).pow(2).mean((2, 3), keepdim=True)
+            return (x - mean) / (spread + 1).sqrt() * self.scales[key].view(1, -1, 1, 1)
+        if kind == "maxout":
+            return layer(x).view(n, -1, 2, h, w).amax(2)
+        if kind == "slices" and layer is not None:
+            return layer(x[:, :3]) + self.layers[f"{key}b"](x[:, 2:])
+        if kind == "unshuffle":
+            return layer(F.pixel_unshuffle(F.pad(x, (0, h % 2, 0, w % 2)), 2))
         return x if layer is None else layer(x)
 
 

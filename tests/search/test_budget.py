@@ -28,13 +28,13 @@ class Chain:
         return products @ self.work + counts @ self.bias + self.constant
 
 
-def space_of(sizes, *, min_keep_ratio=0.01, channel_step=1):
+def space_of(sizes, *, min_keep_ratio=0.01, round_to=1):
     groups = tuple(
         ChannelGroup(f"conv{i}", size, (), (), (f"conv{i}",))
         for i, size in enumerate(sizes)
     )
     graph = SimpleNamespace(groups=groups, unprunable=())
-    return PlanSpace(graph, min_keep_ratio=min_keep_ratio, channel_step=channel_step)
+    return PlanSpace(graph, min_keep_ratio=min_keep_ratio, round_to=round_to)
 
 
 def bound_of(sizes, limit, **knobs):
@@ -71,7 +71,7 @@ def bounds(draw):
     space = space_of(
         sizes,
         min_keep_ratio=draw(st.sampled_from([0.01, 0.2, 0.5])),
-        channel_step=draw(st.sampled_from([1, 1, 2, 8])),
+        round_to=draw(st.sampled_from([1, 1, 2, 8, {"*0": 4}])),
     )
     model = Chain(work, bias, draw(st.integers(0, 1000)))
     whole = BoundBudget(Budget("macs", 1.0), model, space)
@@ -158,8 +158,8 @@ def test_clamp_takes_the_nearest_allowed_and_the_larger_of_two():
     assert [bound.clamp(a, [4, 4], 0) for a in (0.0, 0.6, 0.625, 1.0)] == [2, 2, 3, 4]
 
 
-def test_channel_step_keeps_multiples_or_all():
-    bound = bound_of([12, 12], 0.5, channel_step=8)
+def test_round_to_keeps_multiples_or_all():
+    bound = bound_of([12, 12], 0.5, round_to=8)
     assert walk(bound, [0.1, 0.1]).tolist() == [8, 8]
     assert walk(bound, [1.0, 1.0]).tolist() == [8, 8]
 

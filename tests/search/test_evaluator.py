@@ -10,6 +10,7 @@ from search_nets import tiny_net, tiny_splits
 from torch import nn
 
 from agmc.compression.prune import Pruner
+from agmc.compression.reconstruct import Reconstruction
 from agmc.cost.model import CostModel, cost_of
 from agmc.graph.trace import trace
 from agmc.plan import Plan, PlanSpace
@@ -56,7 +57,9 @@ def test_keeping_everything_without_recalibration_measures_the_network_itself():
 
 
 def test_a_pruned_network_is_recalibrated_on_training_images():
-    evaluator, pruner, net, splits = make(recalibration_images=24, batch_size=24)
+    evaluator, pruner, net, splits = make(
+        reconstruction_images=0, recalibration_images=24, batch_size=24
+    )
     plan = Plan.uniform(PlanSpace(pruner.graph), 0.5)
     before = copy.deepcopy(net.state_dict())
     evaluation = evaluator(plan)
@@ -72,6 +75,23 @@ def test_a_pruned_network_is_recalibrated_on_training_images():
     assert evaluation.cost == cost_of(pruner.graph, plan)
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_weights_behind_a_cut_are_reconstructed_from_training_images():
+    evaluator, pruner, net, splits = make(
+        reconstruction_images=24, recalibration_images=0, batch_size=24
+    )
+    plan = Plan.uniform(PlanSpace(pruner.graph), 0.5)
+    evaluation = evaluator(plan)
+    by_hand = Pruner(net, pruner.graph).prune(plan)
+    before = copy.deepcopy(by_hand.state_dict())
+    images = splits.normalize(splits.train.images)
+    Reconstruction(net, pruner.graph, [images]).apply(
+        by_hand, pruner.kept_positions(plan)
+    )
+    assert evaluation.accuracy == hits(by_hand, splits, 18) / 18
+    after = by_hand.state_dict()
+    assert any(not torch.equal(value, after[key]) for key, value in before.items())
 
 
 def test_search_images_limits_what_is_measured():

@@ -29,7 +29,7 @@ EXECUTION = Execution(device="cpu", precision="float32")
 
 def find(*, net=None, splits=None, budget="macs:0.5", **knobs):
     defaults = {"embedding": "rules", "agent": "random", "episodes": 4}
-    knobs = {**defaults, "channel_step": 1, **knobs}
+    knobs = {**defaults, "round_to": 1, **knobs}
     return find_plan(
         net or tiny_net(), splits or tiny_splits(), budget, execution=EXECUTION, **knobs
     )

@@ -1,6 +1,6 @@
 """Latency of half the MACs when kept channels are multiples of 1, 4 or 8.
 
-    python experiments/channel_step/run.py
+    python experiments/round_to/run.py
 
 Uniform plans under half of the MACs, fresh weights (they do not matter here), medians
 of 100 calls of ONNX Runtime, one thread, batch 1, the files taking turns. Writes
@@ -42,7 +42,7 @@ def main() -> None:
             save_onnx(model, paths[0], image)
             kept = [1.0]
             for step in STEPS:
-                space = PlanSpace(graph, channel_step=step)
+                space = PlanSpace(graph, round_to=step)
                 bound = Budget("macs", 0.5).bind(costs, space)
                 plan = uniform_plan(bound)
                 kept.append(int(bound.cost(space.counts(plan))) / bound.original)
@@ -65,7 +65,7 @@ def main() -> None:
         "< 1",
         f"{worst:.2f}",
         worst < 1,
-        "python experiments/channel_step/run.py",
+        "python experiments/round_to/run.py",
     )
     note = (
         f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, "

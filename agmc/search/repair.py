@@ -1,0 +1,52 @@
+"""What a pruner and a repair take from the training data."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from agmc.compression.importance import Importance, gradients
+from agmc.compression.prune import Pruner
+from agmc.compression.reconstruct import Reconstruction
+from agmc.data import Splits
+from agmc.graph.model_graph import ModelGraph
+from agmc.training import Execution, batches_of
+
+#: Training images whose gradients an importance reads.
+_GRADIENT_IMAGES = 500
+
+
+def pruner_of(
+    model: nn.Module,
+    graph: ModelGraph,
+    splits: Splits,
+    importance: Importance,
+    execution: Execution,
+) -> Pruner:
+    """A pruner; gradients, where the importance needs them, are those of `train`."""
+    found = None
+    if getattr(importance, "needs_gradients", False):
+        batches = batches_of(
+            splits, "train", execution=execution, limit=_GRADIENT_IMAGES, batch_size=100
+        )
+        found = gradients(execution.place(model), batches)
+    return Pruner(model, graph, importance=importance, gradients=found)
+
+
+def reconstruction_of(
+    model: nn.Module,
+    graph: ModelGraph,
+    splits: Splits,
+    execution: Execution,
+    *,
+    images: int,
+    batch_size: int,
+) -> Reconstruction | None:
+    """Least squares from `images` training images; None for 0."""
+    if images == 0:
+        return None
+    batches = batches_of(
+        splits, "train", execution=execution, limit=images, batch_size=batch_size
+    )
+    return Reconstruction(
+        execution.place(model), graph, (inputs for inputs, _ in batches)
+    )

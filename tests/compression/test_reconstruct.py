@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from graph_nets import Net, conv, double, graph_of, images, make, quiet_trace
+from torch import nn
+
+from agmc.compression.prune import Pruner
+from agmc.compression.reconstruct import Reconstruction
+from agmc.plan import Plan, PlanSpace
+
+
+def two_layers(bias):
+    """A linear layer whose input features are copies of each other in pairs."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 6), nn.Linear(6, 2, bias=bias)).eval()
+    with torch.no_grad():
+        net[0].weight[3:], net[0].bias[3:] = net[0].weight[:3], net[0].bias[:3]
+    return net, torch.randn(400, 3)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_others_can_make_up_for_is_made_up_for(bias):
+    net, x = two_layers(bias)
+    graph = quiet_trace(net, x)
+    pruner, plan = Pruner(net, graph), Plan({"0": 0.5})
+    # Ties go to the first: one of each pair stays.
+    with torch.no_grad():
+        net[1].weight[:, 3:] *= 0.5
+    small = pruner.prune(plan)
+    assert (small(x) - net(x)).abs().max() > 0.1
+    reconstruction = Reconstruction(net, graph, x.split(100), ridge=1e-7)
+    reconstruction.apply(small, pruner.kept_positions(plan))
+    assert (small(x) - net(x)).abs().max() < 1e-3
+
+
+def test_the_weights_are_those_of_least_squares():
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3, bias=False)).eval()
+    x = torch.randn(300, 5)
+    graph = quiet_trace(net, x)
+    pruner, plan = Pruner(net, graph), Plan({"0": 0.5})
+    small = pruner.prune(plan)
+    Reconstruction(net, graph, [x], ridge=1e-9).apply(
+        small, pruner.kept_positions(plan)
+    )
+    with torch.no_grad():
+        inner = small.get_submodule("0")(x).relu()
+        best = torch.linalg.lstsq(inner, net(x)).solution.T
+    assert torch.allclose(small.get_submodule("2").weight, best, atol=1e-3)
+
+
+def test_patches_of_a_strided_convolution():
+    def forward(net, x):
+        return net.b(torch.relu(net.a(x))).flatten(1)
+
+    torch.manual_seed(0)
+    net = Net(forward, a=conv(3, 8), b=conv(8, 4, stride=2)).eval()
+    x = torch.randn(64, 3, 6, 6)
+    graph = quiet_trace(net, x)
+    pruner, plan = Pruner(net, graph), Plan({"a": 0.5})
+    before = pruner.prune(plan)
+    small = pruner.prune(plan)
+    reconstruction = Reconstruction(net, graph, [x], positions=9)
+    reconstruction.apply(small, pruner.kept_positions(plan))
+    with torch.no_grad():
+        error = [float((s(x) - net(x)).square().mean()) for s in (small, before)]
+    assert error[0] < 0.7 * error[1]
+
+
+@pytest.mark.parametrize("name", ["resnet20", "depthwise", "grouped", "tied_weights"])
+def test_a_whole_network_stays_itself_and_runs(name):
+    net, inputs = make(name)
+    graph = graph_of(name)
+    weights = {key: value.clone() for key, value in net.state_dict().items()}
+    reconstruction = Reconstruction(net, graph, [torch.randn_like(inputs[0])] * 2)
+    pruner = Pruner(net, graph)
+    space = PlanSpace(graph)
+    whole = pruner.prune(Plan({}))
+    reconstruction.apply(whole, pruner.kept_positions(Plan({})))
+    assert torch.allclose(whole(*inputs), net(*inputs), atol=1e-5)
+    plan = Plan.uniform(space, 0.5)
+    small = pruner.prune(plan)
+    reconstruction.apply(small, pruner.kept_positions(plan))
+    assert small(*inputs).isfinite().all()
+    assert all(torch.equal(v, weights[k]) for k, v in net.state_dict().items())
+
+
+def test_layers_that_are_not_solved_keep_their_weights():
+    net, inputs = make("chain")
+    graph = graph_of("chain")
+    reconstruction = Reconstruction(net, graph, [inputs[0]], max_features=10)
+    assert set(reconstruction.layers) == {"linear"}
+    net, _, graph = double("grouped")
+    assert "grouped" not in Reconstruction(net, graph, [images()[0].double()]).layers
+
+
+def test_bad_arguments():
+    net, inputs = make("chain")
+    graph = graph_of("chain")
+    with pytest.raises(ValueError, match=r"ridge \(=0\) must be > 0"):
+        Reconstruction(net, graph, inputs, ridge=0)
+    with pytest.raises(ValueError, match="no batches"):
+        Reconstruction(net, graph, [])
