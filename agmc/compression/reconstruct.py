@@ -190,14 +190,27 @@ class Reconstruction:
         if isinstance(module, nn.Linear):
             return x.flatten(0, -2)
         assert isinstance(module, nn.Conv2d)
-        padding = module.padding
-        assert not isinstance(padding, str)
-        patches = F.unfold(
-            x, module.kernel_size, module.dilation, padding, module.stride
-        )
-        chosen = min(self._positions, patches.shape[2])
-        order = torch.randperm(patches.shape[2], generator=self._generator)[:chosen]
-        return patches[:, :, order.to(x.device)].transpose(1, 2).flatten(0, 1)
+        assert not isinstance(module.padding, str)
+        (top, left), (down, right) = module.padding, module.stride
+        padded = F.pad(x, (left, left, top, top))
+        spans = [
+            dilation * (size - 1) + 1
+            for dilation, size in zip(module.dilation, module.kernel_size, strict=True)
+        ]
+        height = (padded.shape[2] - spans[0]) // down + 1
+        width = (padded.shape[3] - spans[1]) // right + 1
+        # The same places in all images of a batch; other places in every batch.
+        order = torch.randperm(height * width, generator=self._generator)
+        chosen = order[: self._positions].to(x.device)
+        rows, columns = chosen // width * down, chosen % width * right
+        taps = [
+            padded[
+                :, :, rows + i * module.dilation[0], columns + j * module.dilation[1]
+            ]
+            for i in range(module.kernel_size[0])
+            for j in range(module.kernel_size[1])
+        ]
+        return torch.stack(taps, 2).flatten(1, 2).transpose(1, 2).flatten(0, 1)
 
 
 def _weight_and_bias(operation: Operation) -> tuple[str, str | None]:

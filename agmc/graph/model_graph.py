@@ -131,6 +131,7 @@ class ModelGraph:
             channels.
         unprunable: one line for every reason why channels were left alone.
         integers: name -> values of the buffers that say which channels to select.
+        sources: operation name -> line of the forward code, "resnet.py:102".
         constants: name -> tensor that the forward code holds outside the state dict.
     """
 
@@ -143,6 +144,7 @@ class ModelGraph:
     shuffles: Mapping[str, Shuffle]
     unprunable: tuple[str, ...]
     integers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property

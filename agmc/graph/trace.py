@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from agmc.graph.in_place import without_writes
 from agmc.graph.model_graph import ModelGraph, ParameterSpec, TensorSpec
 from agmc.graph.program import Operation, Program, Ref, refs_in
 
+_TORCH = str(Path(torch.__file__).parent)
+_FRAME = re.compile(r'File "(.+?)", line (\d+)')
 _NO_VALUE = frozenset(
     {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range"}
 )
@@ -54,6 +58,7 @@ def _model_graph(
     names = _value_names(exported, stored)
     operations: list[Operation] = []
     tensors: dict[str, TensorSpec] = {}
+    sources: dict[str, str] = {}
     for node in exported.graph.nodes:
         value = node.meta.get("val")
         if node.op == "placeholder" and node.name not in stored:
@@ -64,6 +69,8 @@ def _model_graph(
             tensors[names[node.name]] = _tensor_spec(value)
         elif node.op == "call_function" and _operator_name(node) not in _NO_VALUE:
             operations.append(_operation(node, names))
+            if place := _source(node):
+                sources[names[node.name]] = place
             if isinstance(value, Tensor):
                 tensors[names[node.name]] = _tensor_spec(value)
         elif node.op == "get_attr":
@@ -111,6 +118,7 @@ def _model_graph(
         {name: spec.shape for name, spec in parameters.items()},
         constants=[name for name in program.buffers if name not in own],
         integers=integers,
+        sources=sources,
     )
     return ModelGraph(
         program=program,
@@ -122,6 +130,7 @@ def _model_graph(
         shuffles=found.shuffles,
         unprunable=found.unprunable,
         integers=integers,
+        sources=sources,
         constants={
             name: value
             for name, value in exported.constants.items()
@@ -213,6 +222,13 @@ def _operation(node: torch.fx.Node, names: Mapping[str, str]) -> Operation:
         },
         layer=layer if not layer.startswith("_empty_nn_module_stack") else "",
     )
+
+
+def _source(node: torch.fx.Node) -> str:
+    """The innermost line of the forward code outside torch: "resnet.py:102"."""
+    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    own = [frame for frame in frames if not frame[0].startswith(_TORCH)]
+    return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
 
 
 def _argument(arg: Any, names: Mapping[str, str]) -> Any:

@@ -205,7 +205,7 @@ def _factors(graph: ModelGraph, operation: Operation) -> list[list[_Size | int]]
     """
     kind, names = operation.kind, list(operation.refs())
     if kind in _UNCOUNTED:
-        raise _no_closed_form(operation)
+        raise _no_closed_form(graph, operation)
     if kind in _CONVOLUTIONS or kind in _TRANSPOSED or kind == "linear":
         # The whole weight is applied at every position.
         place = names[0] if kind in _TRANSPOSED else operation.name
@@ -234,7 +234,7 @@ def _factors(graph: ModelGraph, operation: Operation) -> list[list[_Size | int]]
         ranks = [len(_shape(graph, name)) for name in factors]
         found = product_of(operation, ranks) if len(factors) == 2 else None
         if found is None:
-            raise _no_closed_form(operation)
+            raise _no_closed_form(graph, operation)
         one, other = found.letters
         return [
             [
@@ -249,10 +249,12 @@ def _factors(graph: ModelGraph, operation: Operation) -> list[list[_Size | int]]
     return []
 
 
-def _no_closed_form(operation: Operation) -> ValueError:
+def _no_closed_form(graph: ModelGraph, operation: Operation) -> ValueError:
+    source = graph.sources.get(operation.name)
     return ValueError(
         f"no closed form counts the multiply-adds of {operation.kind} "
         f"{operation.name!r} in {operation.layer!r}"
+        + (f" ({source})" if source else "")
     )
 
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
-from graph_nets import Net, conv, graph_of, images, make, quiet_trace
+from graph_nets import Net, Softmax, conv, graph_of, images, make, quiet_trace
 
+from agmc.graph.groups import UnprunableWarning
 from agmc.graph.trace import trace
 
 
@@ -55,3 +58,15 @@ def test_autocast_in_the_forward_code_is_refused():
 
     with pytest.raises(ValueError, match="control flow or autocast"):
         trace(Net(forward, conv=conv(3, 4)), images())
+
+
+def test_warnings_name_the_line_of_the_forward_code():
+    net, inputs = make("unknown_operator")
+    with pytest.warns(UnprunableWarning) as caught:
+        graph = trace(net, inputs)
+    (text,) = [str(w.message) for w in caught]
+    # The line of `Softmax.forward` that calls the operator.
+    _, first = inspect.getsourcelines(Softmax.forward)
+    assert f"(graph_nets.py:{first + 1})" in text
+    assert "softmax 'softmax' in 'odd'" in text
+    assert graph.sources["softmax"] == f"graph_nets.py:{first + 1}"

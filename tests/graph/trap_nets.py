@@ -126,7 +126,12 @@ def weight_norm(net, x):
     return net.a(x)
 
 
-@hard("stem a", a=lambda: conv(8, 8), b=lambda: conv(8, 8))
+@hard(
+    "b",
+    warned="computes its weights",
+    a=lambda: conv(8, 8),
+    b=lambda: conv(8, 8),
+)
 def weight_standardisation(net, x):
     weight = net.a.weight
     weight = (weight - weight.mean((1, 2, 3), keepdim=True)) / weight.std()
