@@ -24,7 +24,9 @@ from agmc.pipeline import Pipeline, show_epochs, summary, write_json
 from agmc.plan import Plan, PlanSpace
 from agmc.report.before_after import before_after, budget_text
 from agmc.report.compare import compare_runs
+from agmc.report.graph_page import write_graph_page
 from agmc.report.groups import groups_table
+from agmc.report.layers import layers_table
 from agmc.report.page import write_report
 from agmc.report.progress import Progress
 from agmc.report.table import Table
@@ -185,11 +187,14 @@ def export(job: Job) -> None:
 
 
 def graph(job: Job) -> None:
-    """Shows the channel groups of a network and what may be saved on each."""
+    """Shows layers and channel groups of a network; writes them as a page."""
     splits: Splits = job.make("data")
     model = load(job.checkpoint) if job.checkpoint else _model(job, splits)
     traced = trace(model, splits.example_input())
-    _show(groups_table(traced))
+    _show(layers_table(traced))
+    if traced.groups:
+        _show(groups_table(traced))
+    page, _ = write_graph_page(traced, job.directory, title=job.network)
     for reason in traced.unprunable:
         _log.info("%s", reason)
     cost = cost_of(traced)
@@ -198,6 +203,7 @@ def graph(job: Job) -> None:
         *(len(traced.program.operations), len(traced.groups)),
         *(f"{cost.macs:,}", f"{cost.params:,}"),
     )
+    _log.info("%s", page)
 
 
 def report(job: Job) -> None:

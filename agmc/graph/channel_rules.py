@@ -91,7 +91,16 @@ _RULES: dict[str, Rule] = {
     ),
     "squeeze": shape_rules.squeeze,
     **dict.fromkeys(
-        ("permute", "transpose", "t", "movedim", "moveaxis", "swapaxes"),
+        (
+            "permute",
+            "transpose",
+            "t",
+            "mT",
+            "movedim",
+            "moveaxis",
+            "swapaxes",
+            "swapdims",
+        ),
         shape_rules.permute,
     ),
     "expand": shape_rules.expand,

@@ -70,6 +70,11 @@ def without_writes(
                 raise ValueError(f"{operation.op} writes into more than one value")
             name, _, overload = operation.op.removeprefix("aten.").partition(".")
             operation = replace(operation, op=f"aten.{name[:-1]}.{overload}")
+            if name == "copy_":  # `copy` has no derivative
+                into, values = operation.args[:2]
+                operation = replace(
+                    operation, op="aten.expand_as.default", args=(values, into)
+                )
             operator_of(operation.op)
             for other, home in memory.items():
                 if home == memory[first] and other not in (first, operation.name):

@@ -42,7 +42,9 @@ def operator_of(op: str) -> Callable[..., Any]:
         raise ValueError(f"operator {op!r} is unknown to this version of torch")
     schema = function._schema
     text = any("str" in str(argument.type) for argument in schema.arguments)
-    if schema.is_mutable or (text and op.split(".")[1] not in _TEXT_ARGUMENTS_ALLOWED):
+    kind = op.split(".")[1]
+    modes = kind in _TEXT_ARGUMENTS_ALLOWED or kind.startswith("fft_")
+    if schema.is_mutable or (text and not modes):
         raise ValueError(f"operator {op!r} may not run in a loaded network")
     return function
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from agmc.graph.in_place import without_writes
 from agmc.graph.model_graph import ModelGraph, ParameterSpec, TensorSpec
 from agmc.graph.program import Operation, Program, Ref, refs_in
 
-_TORCH = str(Path(torch.__file__).parent)
+_TORCH = f"{Path(torch.__file__).parent}{os.sep}"
 _FRAME = re.compile(r'File "(.+?)", line (\d+)')
 _NO_VALUE = frozenset(
     {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range"}

@@ -236,6 +236,8 @@ def _factors(graph: ModelGraph, operation: Operation) -> list[list[_Size | int]]
         if found is None:
             raise _no_closed_form(graph, operation)
         one, other = found.letters
+        if set(one + other) <= set(found.out):
+            return []  # nothing is summed: element by element
         return [
             [
                 *_sizes(graph, factors[0]),
