@@ -11,21 +11,25 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from agmc.cost.latency import LatencyModel
 from agmc.cost.model import CostModel, cost_of
 from agmc.data import Splits
 from agmc.export.checkpoint import load
 from agmc.export.onnx import save_onnx
+from agmc.export.profile import Profiler, table_path
+from agmc.export.stopwatch import Stopwatch
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
 from agmc.job import Job
 from agmc.measure import Measurement, graph_of, measure
 from agmc.models import save_weights
 from agmc.pipeline import Pipeline, show_epochs, summary, write_json
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan, PlanSpace, kept_channels
 from agmc.report.before_after import before_after, budget_text
 from agmc.report.compare import compare_runs
 from agmc.report.graph_page import write_graph_page
 from agmc.report.groups import groups_table
+from agmc.report.latency import latency_tables
 from agmc.report.layers import layers_table
 from agmc.report.page import write_report
 from agmc.report.progress import Progress
@@ -206,6 +210,25 @@ def graph(job: Job) -> None:
     _log.info("%s", page)
 
 
+def profile(job: Job) -> None:
+    """Measures the operators of a network and compares their sum with the whole."""
+    profiler: Profiler = job.make("profile")
+    path = table_path(job.directory if job.cache is None else job.cache)
+    with Progress() as progress:
+        splits, model = _data_and_model(job, progress)
+        progress.stage("trace")
+        graph = graph_of(model, splits)
+        progress.stage("profile", total=profiler.plans, unit="network")
+        table = profiler.extend(model, graph, path, on_plan=progress.step)
+        progress.stage("compare")
+        whole = kept_channels(graph, None)
+        measured = Stopwatch(model, graph, seconds=profiler.seconds).measure(whole)
+    operators, totals = latency_tables(LatencyModel(graph, table), whole, measured)
+    _show(operators)
+    _show(totals)
+    _log.info("the table is in %s", path)
+
+
 def report(job: Job) -> None:
     """Writes `report.html` of finished runs again."""
     for run in job.required_runs():
@@ -271,5 +294,7 @@ def _show(table: Table) -> None:
 
 COMMANDS: dict[str, Callable[[Job], None]] = {
     command.__name__: command
-    for command in (compress, train, evaluate, export, graph, report, compare)
+    for command in (
+        *(compress, train, evaluate, export, graph, profile, report, compare),
+    )
 }

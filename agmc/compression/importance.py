@@ -26,7 +26,7 @@ class Part:
         name: qualified name of the parameter.
         value: float32, detached.
         dim: along which the channels lie.
-        gradient: of the loss, like `value`; None if none was handed in.
+        gradient: its size in the loss, like `value`; None if none was handed in.
     """
 
     name: str
@@ -216,7 +216,9 @@ def gradients(
     *,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> dict[str, Tensor]:
-    """Mean gradients of the loss, in evaluation mode; the model is left as it was.
+    """Root mean square of the gradients of small batches, in evaluation mode.
+
+    Their mean is near 0 in a trained network. The model is left as it was.
 
     Args:
         model: the network, on the device of the batches.
@@ -224,27 +226,25 @@ def gradients(
         loss: (outputs, labels) -> scalar.
 
     Returns:
-        qualified name -> gradient, on the CPU; zeros where the loss does not reach.
+        qualified name -> tensor >= 0, on the CPU; zeros where the loss does not reach.
     """
     modes = [(part, part.training) for part in model.modules()]
     named = dict(model.named_parameters())
     total = {name: torch.zeros(p.shape) for name, p in named.items()}
+    trained = {name: p for name, p in named.items() if p.requires_grad}
     count = 0
     try:
         model.eval()
         for inputs, labels in batches:
             with torch.enable_grad():
                 found = torch.autograd.grad(
-                    loss(model(inputs), labels),
-                    [p for p in named.values() if p.requires_grad],
-                    allow_unused=True,
+                    loss(model(inputs), labels), [*trained.values()], allow_unused=True
                 )
-            trained = [name for name, p in named.items() if p.requires_grad]
             for name, gradient in zip(trained, found, strict=True):
                 if gradient is not None:
-                    total[name] += gradient.float().cpu()
+                    total[name] += gradient.float().cpu().square()
             count += 1
     finally:
         for part, training in modes:
             part.training = training
-    return {name: value / max(count, 1) for name, value in total.items()}
+    return {name: (value / max(count, 1)).sqrt() for name, value in total.items()}

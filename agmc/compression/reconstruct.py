@@ -10,41 +10,37 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agmc.compression.moments import Moments, samples_of
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.network import GraphNetwork
 from agmc.graph.program import Operation, name_of
 
 
-@dataclass(eq=False)
-class _Moments:
-    """Sums over the samples of one layer's input, features [C_in * k_h * k_w]."""
+class _Second(NamedTuple):
+    """Mean [F] and second moments [F, F] of a layer's input, and how many were seen."""
 
+    mean: Tensor
     products: Tensor
-    sums: Tensor
-    count: int = 0
-
-    def add(self, samples: Tensor) -> None:
-        """Samples are [number, features]."""
-        self.products.addmm_(samples.T, samples)
-        self.sums += samples.sum(0)
-        self.count += len(samples)
+    samples: int
 
 
 class Reconstruction:
     """Closed-form least squares for the layers that read removed channels.
 
     With x the input of a layer of the original network (a patch of it, for a
-    convolution), W its weights and K the features that stay, the new weights minimise
-    E |W x - W' x_K|^2 + ridge |W'|^2, that is
-    W' = W M[:, K] (M[K, K] + ridge I)^-1 with M = E[x x^T]. A layer with a bias takes
-    the centred moments and its bias takes up the difference of the means.
+    convolution), W its weights, K the features that stay and R those that go, the new
+    weights minimise E |W x - W' x_K|^2 + damping |W' - W_K|^2, that is
+    W' = W_K + W_R M[R, K] (M[K, K] + damping I)^-1 with M = E[x x^T]. The damping is
+    ridge + |K| / samples of the mean of M's diagonal: the fewer the samples, the more
+    of what pruning leaves stays. A layer with a bias takes the centred moments and its
+    bias takes up the difference of the means; so does the running mean of a batch norm
+    that alone reads the layer.
 
     Convolutions with one group and linear layers are solved; others, layers whose
     weight is used twice, and inputs of more than `max_features` features keep the
@@ -54,7 +50,7 @@ class Reconstruction:
         model: the network that was traced; left as it was.
         graph: its graph.
         batches: inputs [N, ...] of training data, on the model's device.
-        ridge: relative to the mean of the diagonal of M, > 0.
+        ridge: part of the damping, relative to the mean of M's diagonal, > 0.
         positions: patches per image that a convolution's moments are taken from, >= 1.
         max_features: largest system to solve, >= 1.
         seed: of the choice of the patches.
@@ -86,6 +82,7 @@ class Reconstruction:
         self.layers = {
             operation.layer: operation for operation in _solvable(graph, max_features)
         }
+        self._running_means = _running_means(graph, self.layers)
         self._generator = torch.Generator().manual_seed(seed)
         self._positions = positions
         state = {
@@ -99,7 +96,15 @@ class Reconstruction:
             for name in operation.refs()
             if name in graph.parameters
         }
-        self._moments = self._measure(GraphNetwork(graph.program, state), batches)
+        measured = self._measure(GraphNetwork(graph.program, state), batches)
+        self._moments = {
+            path: _Second(
+                moments.mean(),
+                moments.second(centred=self._has_shift(path)),
+                moments.count,
+            )
+            for path, moments in measured.items()
+        }
 
     def apply(
         self, small: GraphNetwork, kept: Mapping[tuple[str, int], np.ndarray]
@@ -110,58 +115,61 @@ class Reconstruction:
             small: what `Pruner.prune` made of a plan.
             kept: what `Pruner.kept_positions` says of the same plan.
         """
-        parameters = dict(small.named_parameters())
+        tensors = {**dict(small.named_parameters()), **dict(small.named_buffers())}
         with torch.no_grad():
             for path, operation in self.layers.items():
                 weight, bias = _weight_and_bias(operation)
                 stays = kept.get((weight, 1))
                 if stays is None or path not in self._moments:
                     continue
+                old = self._weights[weight].flatten(1).float().cpu()
                 rows = kept.get((weight, 0))
-                new, shift = self._solve(path, weight, stays, rows, bias is not None)
-                parameters[weight].copy_(new.reshape(parameters[weight].shape))
+                if rows is not None:
+                    old = old[torch.from_numpy(rows)]
+                window = self._weights[weight][0, 0].numel()
+                new, shift = self._solve(
+                    self._moments[path], old, np.repeat(stays, window)
+                )
+                tensors[weight].copy_(new.reshape(tensors[weight].shape))
                 if bias is not None:
-                    parameters[bias].add_(shift.to(parameters[bias]))
+                    tensors[bias].add_(shift.to(tensors[bias]))
+                elif path in self._running_means:
+                    mean = tensors[self._running_means[path]]
+                    mean.sub_(shift.to(mean))
+
+    def _has_shift(self, path: str) -> bool:
+        """Whether something behind the layer can take up a difference of the means."""
+        _, bias = _weight_and_bias(self.layers[path])
+        return bias is not None or path in self._running_means
 
     def _solve(
-        self,
-        path: str,
-        weight: str,
-        stays: np.ndarray,
-        rows: np.ndarray | None,
-        centred: bool,
+        self, moments: _Second, old: Tensor, stays: np.ndarray
     ) -> tuple[Tensor, Tensor]:
-        """New weights [C_out that stay, features that stay] and change of the bias."""
-        moments = self._moments[path]
-        mean = moments.sums / moments.count
-        second = moments.products / moments.count
-        if centred:
-            second = second - torch.outer(mean, mean)
-        original = self._weights[weight]
-        old = original.flatten(1).float().cpu()
-        if rows is not None:
-            old = old[torch.from_numpy(rows)]
-        window = original[0, 0].numel()
-        features = torch.from_numpy(np.flatnonzero(np.repeat(stays, window)))
-        columns = second.index_select(1, features)
-        system = columns.index_select(0, features)
-        damping = self.ridge * system.diagonal().mean().clamp_min(1e-12)
-        system.diagonal().add_(damping)
-        # M is symmetric: (M_KK + ridge) W'^T = M_K: W^T.
+        """New weights [C_out, features that stay] of old [C_out, F]; change of bias."""
+        features = torch.from_numpy(np.flatnonzero(stays))
+        removed = torch.from_numpy(np.flatnonzero(~stays))
+        # M is symmetric, and rows are faster to pick than columns.
+        rows = moments.products.index_select(0, features)
+        system = rows.index_select(1, features).double()
+        damping = self.ridge + len(system) / moments.samples
+        system.diagonal().add_(damping * system.diagonal().mean().clamp_min(1e-12))
+        lost = rows.index_select(1, removed) @ old.index_select(1, removed).T
         factor = torch.linalg.cholesky(system)
-        new = torch.cholesky_solve(columns.T @ old.T, factor).T
-        return new, old @ mean - new @ mean[features]
+        change = torch.cholesky_solve(lost.double(), factor).T
+        new = old.index_select(1, features) + change.float()
+        return new, old @ moments.mean - new @ moments.mean[features]
 
     def _measure(
         self, network: GraphNetwork, batches: Iterable[Tensor]
-    ) -> dict[str, _Moments]:
-        moments: dict[str, _Moments] = {}
+    ) -> dict[str, Moments]:
+        moments: dict[str, Moments] = {}
 
-        def look(path: str, module: nn.Module, x: Tensor) -> None:
-            samples = self._samples(module, x.float()).cpu()
+        def look(path: str, module: nn.Conv2d | nn.Linear, x: Tensor) -> None:
+            samples = samples_of(
+                module, x.float(), positions=self._positions, generator=self._generator
+            ).cpu()
             if path not in moments:
-                size = samples.shape[1]
-                moments[path] = _Moments(torch.zeros(size, size), torch.zeros(size))
+                moments[path] = Moments(samples)
             moments[path].add(samples)
 
         hooks = []
@@ -185,38 +193,28 @@ class Reconstruction:
             raise ValueError("there are no batches to reconstruct from")
         return moments
 
-    def _samples(self, module: nn.Module, x: Tensor) -> Tensor:
-        """[samples, features] of one batch."""
-        if isinstance(module, nn.Linear):
-            return x.flatten(0, -2)
-        assert isinstance(module, nn.Conv2d)
-        assert not isinstance(module.padding, str)
-        (top, left), (down, right) = module.padding, module.stride
-        padded = F.pad(x, (left, left, top, top))
-        spans = [
-            dilation * (size - 1) + 1
-            for dilation, size in zip(module.dilation, module.kernel_size, strict=True)
-        ]
-        height = (padded.shape[2] - spans[0]) // down + 1
-        width = (padded.shape[3] - spans[1]) // right + 1
-        # The same places in all images of a batch; other places in every batch.
-        order = torch.randperm(height * width, generator=self._generator)
-        chosen = order[: self._positions].to(x.device)
-        rows, columns = chosen // width * down, chosen % width * right
-        taps = [
-            padded[
-                :, :, rows + i * module.dilation[0], columns + j * module.dilation[1]
-            ]
-            for i in range(module.kernel_size[0])
-            for j in range(module.kernel_size[1])
-        ]
-        return torch.stack(taps, 2).flatten(1, 2).transpose(1, 2).flatten(0, 1)
-
 
 def _weight_and_bias(operation: Operation) -> tuple[str, str | None]:
     weight = name_of(operation.args[1])
     assert weight is not None
     return weight, name_of(operation.args[2]) if len(operation.args) > 2 else None
+
+
+def _running_means(
+    graph: ModelGraph, layers: Mapping[str, Operation]
+) -> dict[str, str]:
+    """Path of a layer -> running mean of the batch norm that alone reads its output."""
+    program = graph.program
+    uses = Counter(name for op in program.operations for name in op.refs())
+    uses.update(program.output_names())
+    makers = {operation.name: path for path, operation in layers.items()}
+    found = {}
+    for operation in program.operations:
+        if operation.op == "aten.batch_norm.default":
+            made, mean = name_of(operation.args[0]), name_of(operation.args[3])
+            if made in makers and mean is not None and uses[made] == uses[mean] == 1:
+                found[makers[made]] = mean
+    return found
 
 
 def _solvable(graph: ModelGraph, max_features: int) -> list[Operation]:

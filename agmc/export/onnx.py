@@ -53,7 +53,7 @@ def save_onnx(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx-") as folder:
         partial = Path(folder) / "network.onnx"
         try:
-            with _quiet():
+            with quiet_exporter():
                 torch.onnx.export(
                     exported,
                     (),
@@ -143,7 +143,7 @@ def _session(path: str | os.PathLike[str]) -> onnxruntime.InferenceSession:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """The exporter warns of its own affairs and logs every pass."""
     loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

@@ -131,7 +131,8 @@ class ModelGraph:
             channels.
         unprunable: one line for every reason why channels were left alone.
         integers: name -> values of the buffers that say which channels to select.
-        sources: operation name -> line of the forward code, "resnet.py:102".
+        sources: operation name -> line of the forward code, "resnet.py:102"; empty
+            where there is nothing to say of any.
         constants: name -> tensor that the forward code holds outside the state dict.
     """
 

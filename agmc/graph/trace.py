@@ -1,28 +1,30 @@
-"""trace: nn.Module -> ModelGraph, through torch.export."""
+"""trace: nn.Module -> ModelGraph."""
 
 from __future__ import annotations
 
-import os
-import re
+import inspect
+import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree
 
-from agmc.graph.exported import exported_program
-from agmc.graph.groups import find_groups
+from agmc.graph.capture import Capture, capture
+from agmc.graph.groups import UnprunableWarning, find_groups
 from agmc.graph.in_place import without_writes
 from agmc.graph.model_graph import ModelGraph, ParameterSpec, TensorSpec
 from agmc.graph.program import Operation, Program, Ref, refs_in
 
-_TORCH = f"{Path(torch.__file__).parent}{os.sep}"
-_FRAME = re.compile(r'File "(.+?)", line (\d+)')
 _NO_VALUE = frozenset(
-    {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range"}
+    {
+        *("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range"),
+        "_set_grad_enabled",
+    }
 )
+_UNTRACEABLE = frozenset({"_enter_autocast", "cond", "while_loop", "map_impl", "scan"})
 
 
 def trace(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> ModelGraph:
@@ -32,87 +34,55 @@ def trace(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> ModelGr
     those of one input (batch 1).
 
     Args:
-        model: any network that `torch.export` takes.
+        model: any network whose forward code torch can run on shapes alone, as
+            `torch.export` does.
         example_input: a Tensor or a tuple of Tensors, batch first, on the model's
             device.
 
     Raises:
-        ValueError: the network cannot be exported, the inputs do not fit it, a weight
+        ValueError: the network cannot be traced, the inputs do not fit it, a weight
             is not finite, or a value is read after memory that it shares was written.
     """
-    return _model_graph(exported_program(model, example_input), model)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UnprunableWarning)
+        graph = _model_graph(capture(model, example_input), model)
+    if said:  # again, so that the warnings name the lines of the forward code
+        graph = _model_graph(capture(model, example_input, with_sources=True), model)
+    return graph
 
 
-def _model_graph(
-    exported: torch.export.ExportedProgram, model: nn.Module
-) -> ModelGraph:
-    signature = exported.graph_signature
-    first_names = _first_names(model)
-    stored = {
-        node: first_names.get(name, name)
-        for node, name in (
-            *signature.inputs_to_parameters.items(),
-            *signature.inputs_to_buffers.items(),
-            *signature.inputs_to_lifted_tensor_constants.items(),
-        )
-    }
-    names = _value_names(exported, stored)
-    operations: list[Operation] = []
-    tensors: dict[str, TensorSpec] = {}
-    sources: dict[str, str] = {}
-    for node in exported.graph.nodes:
-        value = node.meta.get("val")
-        if node.op == "placeholder" and node.name not in stored:
-            if not isinstance(value, Tensor):
-                raise ValueError(
-                    f"input {node.name!r} is no Tensor but {type(value).__name__}"
-                )
-            tensors[names[node.name]] = _tensor_spec(value)
-        elif node.op == "call_function" and _operator_name(node) not in _NO_VALUE:
-            operations.append(_operation(node, names))
-            if place := _source(node):
-                sources[names[node.name]] = place
-            if isinstance(value, Tensor):
-                tensors[names[node.name]] = _tensor_spec(value)
-        elif node.op == "get_attr":
-            raise ValueError(
-                f"{type(model).__name__} has control flow or autocast in its forward "
-                f"code ({node.target}), which cannot be traced; move it outside"
-            )
-    operations, outputs = without_writes(operations, _outputs(exported, names))
+def _model_graph(captured: Capture, model: nn.Module) -> ModelGraph:
+    names = _value_names(captured, model)
+    made = _Made(captured, names)
+    for node in captured.nodes:
+        made.add(node, type(model).__name__)
+    operations, outputs = without_writes(made.operations, made.outputs)
+    tensors = made.tensors
     for operation in operations:
         if operation.kind in ("slice_scatter", "select_scatter"):
             tensors.setdefault(operation.name, tensors[next(operation.refs())])
-    operations = _without_unread(operations, outputs)
+    operations = _without_unread([*made.sizes(), *operations], outputs)
     read = {name for operation in operations for name in operation.refs()}
-    inputs = tuple(names[n] for n in signature.user_inputs if isinstance(n, str))
+    inputs = tuple(names[name] for name in captured.inputs)
+    own = dict(model.named_buffers())
+    trained = dict(model.named_parameters())
+    state: dict[str, Tensor] = {**captured.constants, **own, **trained}
     program = Program(
         inputs=inputs,
         input_shapes=tuple(tensors[name].shape for name in inputs),
         operations=tuple(operations),
         outputs=outputs,
-        parameters=_read_names(signature.inputs_to_parameters, stored, read),
-        buffers=_read_names(
-            {
-                **signature.inputs_to_buffers,
-                **signature.inputs_to_lifted_tensor_constants,
-            },
-            stored,
-            read,
-        ),
+        parameters=tuple(name for name in trained if name in read),
+        buffers=tuple(n for n in (*own, *captured.constants) if n in read),
     )
-    state = {**exported.state_dict, **exported.constants}
-    state |= {
-        first: state[name] for name, first in first_names.items() if name in state
-    }
-    made = {operation.name for operation in operations}
-    live = {k: v for k, v in tensors.items() if k in made or k in program.inputs}
+    known = {operation.name for operation in operations}
+    live = {k: v for k, v in tensors.items() if k in known or k in inputs}
     parameters = {
-        name: _parameter_spec(state[name], name in program.parameters)
+        name: _parameter_spec(state[name], name in trained)
         for name in program.parameters + program.buffers
     }
-    own = dict(model.named_buffers(remove_duplicate=False))
     integers = _positions(program, state)
+    sources = {names[n]: place for n, place in captured.sources.items() if n in names}
     found = find_groups(
         program,
         live,
@@ -132,12 +102,107 @@ def _model_graph(
         unprunable=found.unprunable,
         integers=integers,
         sources=sources,
-        constants={
-            name: value
-            for name, value in exported.constants.items()
-            if name in program.buffers
-        },
+        constants={n: v for n, v in captured.constants.items() if n in program.buffers},
     )
+
+
+class _Made:
+    """Operations and shapes, with the size of the batch as a value of its own."""
+
+    def __init__(self, captured: Capture, names: Mapping[str, str]) -> None:
+        self.captured = captured
+        self.names = names
+        self.operations: list[Operation] = []
+        self.tensors: dict[str, TensorSpec] = {}
+        self.outputs: Any = None
+        self._multiples: dict[int, str] = {}
+        taken = set(names.values())
+        self._size = "batch_size"
+        while self._size in taken:
+            self._size += "_"
+
+    def add(self, node: torch.fx.Node, model: str) -> None:
+        value = node.meta.get("val")
+        if node.op == "call_function":
+            kind = _operator_name(node)
+            if kind in _UNTRACEABLE:
+                raise ValueError(
+                    f"{model} has control flow or autocast in its forward code "
+                    f"({kind}), which cannot be traced; move it outside"
+                )
+            if kind in _NO_VALUE:
+                return
+            self.operations.append(self._operation(node))
+        elif node.op == "output":
+            flat = [self._argument(arg) for arg in node.args[0]]  # type: ignore[union-attr]
+            self.outputs = _pytree.tree_unflatten(flat, self.captured.output_tree)
+            return
+        if isinstance(value, Tensor) and node.name not in self.captured.stored:
+            self.tensors[self.names[node.name]] = TensorSpec(
+                tuple(self._at_batch_one(size) for size in value.shape),
+                str(value.dtype).removeprefix("torch."),
+            )
+
+    def sizes(self) -> list[Operation]:
+        """The operations that make the size of the batch and its multiples."""
+        source = next(
+            (
+                name
+                for name in map(self.names.__getitem__, self.captured.inputs)
+                if self.tensors[name].shape
+            ),
+            "",
+        )
+        size = Operation(self._size, "aten.sym_size.int", (Ref(source), 0))
+        return [
+            size,
+            *(
+                Operation(name, "_operator.mul", (Ref(self._size), times))
+                for times, name in self._multiples.items()
+                if times != 1
+            ),
+        ]
+
+    def _operation(self, node: torch.fx.Node) -> Operation:
+        target = node.target
+        if isinstance(target, torch._ops.OpOverload):
+            op = str(target)
+        else:
+            op = f"_operator.{getattr(target, '__name__', target)}"
+        return Operation(
+            name=self.names[node.name],
+            op=op,
+            args=tuple(self._argument(arg) for arg in node.args),
+            kwargs={
+                key: self._argument(arg)
+                for key, arg in node.kwargs.items()
+                if key not in ("device", "pin_memory")  # it runs where its inputs are
+            },
+            layer=self.captured.layers[node.name],
+        )
+
+    def _argument(self, arg: Any) -> Any:
+        if isinstance(arg, torch.fx.Node):
+            return Ref(self.names[arg.name])
+        if isinstance(arg, tuple):
+            return tuple(self._argument(item) for item in arg)
+        if isinstance(arg, list):  # fx keeps lists of a kind of its own
+            return [self._argument(item) for item in arg]
+        if isinstance(arg, dict):
+            return {key: self._argument(item) for key, item in arg.items()}
+        if self._is_of_batch(arg):
+            times = arg // self.captured.batch
+            name = self._size if times == 1 else f"{self._size}_times_{times}"
+            return Ref(self._multiples.setdefault(times, name))
+        return arg
+
+    def _is_of_batch(self, size: Any) -> bool:
+        batch = self.captured.batch
+        whole = isinstance(size, int) and not isinstance(size, bool) and size > 0
+        return whole and batch > 1 and size % batch == 0 and size < 2**40
+
+    def _at_batch_one(self, size: int) -> int:
+        return size // self.captured.batch if self._is_of_batch(size) else size
 
 
 def _positions(program: Program, state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
@@ -151,26 +216,6 @@ def _positions(program: Program, state: Mapping[str, Tensor]) -> dict[str, np.nd
     }
 
 
-def _first_names(model: nn.Module) -> dict[str, str]:
-    """Every name of a parameter or buffer that has several -> the first of them."""
-    first: dict[int, str] = {}
-    result = {}
-    for name, value in (
-        *model.named_parameters(remove_duplicate=False),
-        *model.named_buffers(remove_duplicate=False),
-    ):
-        if first.setdefault(id(value), name) != name:
-            result[name] = first[id(value)]
-    return result
-
-
-def _read_names(
-    names: Mapping[str, str], stored: Mapping[str, str], read: set[str]
-) -> tuple[str, ...]:
-    """First names, once each, of the stored tensors that operations read."""
-    return tuple(dict.fromkeys(stored[node] for node in names if stored[node] in read))
-
-
 def _without_unread(operations: list[Operation], outputs: Any) -> list[Operation]:
     """Operations whose results reach the outputs (copies, checks of shapes do not)."""
     wanted = set(refs_in(outputs))
@@ -182,17 +227,14 @@ def _without_unread(operations: list[Operation], outputs: Any) -> list[Operation
     return result[::-1]
 
 
-def _value_names(
-    exported: torch.export.ExportedProgram, stored: Mapping[str, str]
-) -> dict[str, str]:
+def _value_names(captured: Capture, model: nn.Module) -> dict[str, str]:
     """Node name -> name in the program; never the name of a parameter."""
-    taken = set(stored.values())
-    names = {}
-    for node in exported.graph.nodes:
-        if node.name in stored:
-            names[node.name] = stored[node.name]
-        else:
-            name = node.name
+    taken = set(captured.stored.values())
+    names = dict(captured.stored)
+    arguments = dict(zip(captured.inputs, _input_names(model, captured), strict=True))
+    for node in captured.nodes:
+        if node.name not in names:
+            name = arguments.get(node.name, node.name)
             while name in taken:
                 name += "_"
             taken.add(name)
@@ -200,70 +242,22 @@ def _value_names(
     return names
 
 
+def _input_names(model: nn.Module, captured: Capture) -> list[str]:
+    """Those of the parameters of the forward function."""
+    bound = inspect.signature(model.forward).bind(*captured.inputs).arguments
+    return [
+        name
+        for key, value in bound.items()
+        for name in (
+            [f"{key}_{i}" for i in range(len(value))]
+            if isinstance(value, tuple)
+            else [key]
+        )
+    ]
+
+
 def _operator_name(node: torch.fx.Node) -> str:
     return getattr(node.target, "__name__", str(node.target)).split(".")[0]
-
-
-def _operation(node: torch.fx.Node, names: Mapping[str, str]) -> Operation:
-    target = node.target
-    if isinstance(target, torch._ops.OpOverload):
-        op = str(target)
-    else:
-        op = f"_operator.{getattr(target, '__name__', target)}"
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    layer = stack[-1][0] if stack else ""
-    return Operation(
-        name=names[node.name],
-        op=op,
-        args=tuple(_argument(arg, names) for arg in node.args),
-        kwargs={
-            key: _argument(arg, names)
-            for key, arg in node.kwargs.items()
-            if key != "device"  # a network runs where its inputs are
-        },
-        layer=layer if not layer.startswith("_empty_nn_module_stack") else "",
-    )
-
-
-def _source(node: torch.fx.Node) -> str:
-    """The innermost line of the forward code outside torch: "resnet.py:102"."""
-    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    own = [frame for frame in frames if not frame[0].startswith(_TORCH)]
-    return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
-
-
-def _argument(arg: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(arg, torch.fx.Node):
-        return Ref(names[arg.name])
-    if isinstance(arg, list):
-        return [_argument(item, names) for item in arg]
-    if isinstance(arg, tuple):
-        return tuple(_argument(item, names) for item in arg)
-    if isinstance(arg, dict):
-        return {key: _argument(item, names) for key, item in arg.items()}
-    return arg
-
-
-def _outputs(exported: torch.export.ExportedProgram, names: Mapping[str, str]) -> Any:
-    output = next(node for node in exported.graph.nodes if node.op == "output")
-    flat = [_argument(arg, names) for arg in output.args[0]]
-    spec = exported.call_spec.out_spec
-    assert spec is not None
-    return torch.utils._pytree.tree_unflatten(flat, spec)
-
-
-def _tensor_spec(value: Tensor) -> TensorSpec:
-    return TensorSpec(
-        tuple(_at_batch_one(size) for size in value.shape),
-        str(value.dtype).removeprefix("torch."),
-    )
-
-
-def _at_batch_one(size: int | torch.SymInt) -> int:
-    if isinstance(size, int):
-        return size
-    expression = size.node.expr
-    return int(expression.subs(dict.fromkeys(expression.free_symbols, 1)))
 
 
 def _parameter_spec(value: Tensor, trainable: bool) -> ParameterSpec:

@@ -13,6 +13,8 @@ from agmc.training import Execution, batches_of
 
 #: Training images whose gradients an importance reads.
 _GRADIENT_IMAGES = 500
+#: Of one gradient; few, because the squares of the gradients are averaged.
+_GRADIENT_BATCH = 10
 
 
 def pruner_of(
@@ -26,7 +28,11 @@ def pruner_of(
     found = None
     if getattr(importance, "needs_gradients", False):
         batches = batches_of(
-            splits, "train", execution=execution, limit=_GRADIENT_IMAGES, batch_size=100
+            splits,
+            "train",
+            execution=execution,
+            limit=_GRADIENT_IMAGES,
+            batch_size=_GRADIENT_BATCH,
         )
         found = gradients(execution.place(model), batches)
     return Pruner(model, graph, importance=importance, gradients=found)

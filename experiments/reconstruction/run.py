@@ -29,8 +29,16 @@ from agmc.training import Execution, accuracy, batches_of, recalibrate_batch_nor
 
 HERE = Path(__file__).parent
 IMPORTANCES = (
-    *("l1", "l2", "batch_norm_scale", "taylor", "geometric_median", "lamp", "random"),
+    "l1",
+    "l2",
+    "batch_norm_scale",
+    "taylor",
+    "geometric_median",
+    "lamp",
+    "random",
 )
+#: Plan -> percent of a prototype of the same repairs on a ResNet-20 of 87.4 %.
+PROTOTYPE = {"inner 0.5": 69.6, "inner 0.35": 48.5}
 
 
 def main() -> None:
@@ -47,6 +55,7 @@ def main() -> None:
         splits, "search", execution=execution, limit=options.images, batch_size=100
     )
     train = batches_of(splits, "train", execution=execution, limit=500, batch_size=100)
+    few = batches_of(splits, "train", execution=execution, limit=500, batch_size=10)
     rows, seconds = [], []
     best: dict[tuple[str, str], dict[str, float]] = {}
     for network in ("resnet20", "resnet56"):
@@ -66,7 +75,7 @@ def main() -> None:
             "inner 0.5": Plan(dict.fromkeys(inner, 0.5)),
             "inner 0.35": Plan(dict.fromkeys(inner, 0.35)),
         }
-        found = gradients(model, train)
+        found = gradients(model, few)
         cases = [("l1", name) for name in plans]
         cases += [(name, "uniform") for name in IMPORTANCES[1:]]
         for importance, name in cases:
@@ -121,6 +130,17 @@ def main() -> None:
                 "< 0.1",
                 f"{spent:.3f}",
                 spent < 0.1,
+                command,
+            )
+        )
+    for plan, bound in PROTOTYPE.items():
+        share = 100 * best["resnet20", f"l1 {plan}"]["both"]
+        targets.append(
+            Target(
+                f"resnet20, {plan}: % right with both repairs",
+                f">= {bound}",
+                f"{share:.1f}",
+                share >= bound,
                 command,
             )
         )

@@ -92,6 +92,23 @@ def test_the_mean_over_the_layers_each_scaled_to_mean_one():
     assert plain(group(made, bias, read), weights).tolist() == [7, 1, 14]
 
 
+def test_channels_of_a_transposed_convolution_lie_along_dim_1():
+    up = nn.ConvTranspose2d(1, 4, 2, stride=2, bias=False)
+    layers = (up, nn.ReLU(), nn.Conv2d(4, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net = nn.Sequential(*layers).eval()
+    with torch.no_grad():
+        up.weight[0, :, 0, 0] = torch.tensor([9.0, 99, 999, 9999])
+    graph = trace(net, torch.randn(2, 1, 3, 3))
+    (found,) = graph.groups
+    assert {(c.parameter, c.dim) for c in found.slices} == {
+        ("0.weight", 1),
+        ("2.weight", 1),
+    }
+    plain = Importance(l1_norm, importances.as_they_are, importances.maximum)
+    scores = plain(found, dict(net.named_parameters()))
+    assert torch.allclose(scores, up.weight.detach().abs().sum((0, 2, 3)))
+
+
 def test_zero_weights_and_vectors_give_finite_scores():
     made = ParameterSlice("a.weight", 0, np.array([[0], [1]]))
     for name in READY:
@@ -114,7 +131,7 @@ def chain():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def test_gradients_are_means_and_leave_the_model_alone():
+def test_gradients_are_root_mean_squares_and_leave_the_model_alone():
     net = chain()
     batches = [(torch.randn(6, 1, 3, 3), torch.randint(2, (6,))) for _ in range(2)]
     found = gradients(net, batches)
@@ -124,8 +141,8 @@ def test_gradients_are_means_and_leave_the_model_alone():
     expected = torch.zeros_like(net[0].weight)
     for images, labels in batches:
         loss = nn.functional.cross_entropy(net(images), labels)
-        expected += torch.autograd.grad(loss, net[0].weight)[0] / 2
-    assert torch.allclose(found["0.weight"], expected, atol=1e-6)
+        expected += torch.autograd.grad(loss, net[0].weight)[0].square() / 2
+    assert torch.allclose(found["0.weight"], expected.sqrt(), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", READY)

@@ -16,7 +16,7 @@ def two_layers(bias):
     net = nn.Sequential(nn.Linear(3, 6), nn.Linear(6, 2, bias=bias)).eval()
     with torch.no_grad():
         net[0].weight[3:], net[0].bias[3:] = net[0].weight[:3], net[0].bias[:3]
-    return net, torch.randn(400, 3)
+    return net, torch.randn(40_000, 3)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -29,15 +29,78 @@ def test_what_others_can_make_up_for_is_made_up_for(bias):
         net[1].weight[:, 3:] *= 0.5
     small = pruner.prune(plan)
     assert (small(x) - net(x)).abs().max() > 0.1
-    reconstruction = Reconstruction(net, graph, x.split(100), ridge=1e-7)
+    reconstruction = Reconstruction(net, graph, x.split(10_000), ridge=1e-7)
     reconstruction.apply(small, pruner.kept_positions(plan))
     assert (small(x) - net(x)).abs().max() < 1e-3
+
+
+def test_the_damped_solution_by_hand():
+    # Inputs (a, b) with b = a / 2 and E[a^2] = 2.5; the output is a + 4 b.
+    net = nn.Sequential(nn.Linear(1, 2, bias=False), nn.Linear(2, 1, bias=False)).eval()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[1.0], [0.5]]))
+        net[1].weight.copy_(torch.tensor([[1.0, 4.0]]))
+    x = torch.tensor([[1.0], [-1.0], [2.0], [-2.0]])
+    graph = quiet_trace(net, x)
+    plan = Plan({"0": 0.5})
+    pruner = Pruner(net, graph, importance=lambda g, t, _: torch.tensor([1.0, 0.0]))
+    small = pruner.prune(plan)
+    reconstruction = Reconstruction(net, graph, [x], ridge=0.25)
+    reconstruction.apply(small, pruner.kept_positions(plan))
+    # damping: (0.25 + 1 feature / 4 samples) * 2.5; W' = 1 + 4 * 1.25 / (2.5 + 1.25).
+    assert small.get_submodule("1").weight.item() == pytest.approx(1 + 5 / 3.75)
+
+
+def test_few_samples_do_not_harm():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 8)).eval()
+    graph = quiet_trace(net, torch.randn(2, 64))
+    pruner, plan, x = Pruner(net, graph), Plan({"0": 0.5}), torch.randn(500, 64)
+    reconstruction = Reconstruction(net, graph, [torch.randn(128, 64)])
+    before, small = pruner.prune(plan), pruner.prune(plan)
+    reconstruction.apply(small, pruner.kept_positions(plan))
+    with torch.no_grad():
+        error = [float((s(x) - net(x)).square().mean()) for s in (small, before)]
+    assert error[0] < 0.8 * error[1]
+
+
+def test_inputs_far_from_zero():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 3)).eval()
+    with torch.no_grad():
+        net[0].bias.fill_(1000.0)
+    x = torch.randn(2000, 8)
+    graph = quiet_trace(net, x)
+    pruner, plan = Pruner(net, graph), Plan({"0": 0.5})
+    small = pruner.prune(plan)
+    Reconstruction(net, graph, x.split(500)).apply(small, pruner.kept_positions(plan))
+    with torch.no_grad():
+        assert (small(x) - net(x)).square().mean() < net(x).var(0).mean()
+
+
+def test_batch_norm_behind_takes_up_the_difference_of_the_means():
+    def forward(net, x):
+        return net.norm(net.b(torch.relu(net.a(x)))).mean((2, 3))
+
+    torch.manual_seed(0)
+    plain = nn.Conv2d(8, 4, 3, padding=1, bias=False)
+    net = Net(forward, a=conv(3, 8), b=plain, norm=nn.BatchNorm2d(4)).eval()
+    with torch.no_grad():
+        net.norm.running_mean.copy_(torch.arange(4.0))
+    x = torch.randn(64, 3, 6, 6)
+    graph = quiet_trace(net, x)
+    pruner, plan = Pruner(net, graph), Plan({"a": 0.5})
+    small = pruner.prune(plan)
+    reconstruction = Reconstruction(net, graph, [x], positions=36)
+    reconstruction.apply(small, pruner.kept_positions(plan))
+    with torch.no_grad():
+        assert torch.allclose(small(x).mean(0), net(x).mean(0), atol=1e-4)
 
 
 def test_the_weights_are_those_of_least_squares():
     torch.manual_seed(1)
     net = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3, bias=False)).eval()
-    x = torch.randn(300, 5)
+    x = torch.randn(30_000, 5)
     graph = quiet_trace(net, x)
     pruner, plan = Pruner(net, graph), Plan({"0": 0.5})
     small = pruner.prune(plan)

@@ -26,7 +26,9 @@ def check(name):
     options = {"init_weights": False} if name == "googlenet" else {}
     net = with_statistics(build(name, num_classes=10, **options)).eval().double()
     for parameter in net.parameters():
-        if float(parameter.abs().max()) < 1e-3:  # scales and biases that hide all
+        if (
+            float(parameter.detach().abs().max()) < 1e-3
+        ):  # scales and biases that hide all
             parameter.data.uniform_(0.1, 1)
     images = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     graph = quiet_trace(net, images)

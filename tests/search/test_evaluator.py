@@ -132,7 +132,12 @@ def test_the_test_split_changes_nothing():
 
 @pytest.mark.parametrize(
     ("knob", "value"),
-    [("search_images", 0), ("recalibration_images", -1), ("batch_size", 0)],
+    [
+        ("search_images", 0),
+        ("reconstruction_images", -1),
+        ("recalibration_images", -1),
+        ("batch_size", 0),
+    ],
 )
 def test_numbers_out_of_range_are_refused_at_once(knob, value):
     with pytest.raises(ValueError, match=rf"{knob} \(={value}\) must be >= "):

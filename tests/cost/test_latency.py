@@ -1,0 +1,87 @@
+"""The sum over a table: recovers what made the table, and says what is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from agmc.cost.latency import LatencyModel, LatencyTable
+from agmc.cost.units import Units
+from agmc.graph.trace import trace
+
+
+@pytest.fixture
+def graph():
+    net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 32, 3))
+    return trace(net, torch.randn(1, 3, 8, 8))
+
+
+def filled(graph, cost) -> LatencyTable:
+    units = Units(graph)
+    table = LatencyTable({"processor": "one"})
+    for kept in (64, 48, 32, 16, 20, 40, 33, 50, 21, 5):
+        for unit, shape in zip(
+            units.units, units.shapes(np.array([kept])), strict=True
+        ):
+            key = tuple(int(n) for n in shape)
+            table.add(unit.family, key, (cost(*key), 2 * cost(*key)))
+    return table
+
+
+def blocked(inputs: int, outputs: int, following: int) -> float:
+    return 0.1 + 1e-3 * (-(-inputs // 16) * 16) * (-(-outputs // 16) * 16)
+
+
+def test_interpolates_between_the_measured_shapes(graph) -> None:
+    model = LatencyModel(graph, filled(graph, blocked))
+    units = Units(graph)
+    for kept in (56, 28, 64):
+        counts = np.array([kept])
+        wanted = sum(blocked(*map(int, s)) for s in units.shapes(counts))
+        assert model.evaluate(counts) == pytest.approx(wanted, rel=0.1)
+        torch_ms = model.evaluate(counts, runtime="torch")
+        assert torch_ms == pytest.approx(2 * wanted, rel=0.1)
+
+
+def test_many_plans_at_once_and_more_blocks_are_never_faster(graph) -> None:
+    model = LatencyModel(graph, filled(graph, blocked))
+    counts = np.arange(16, 65, 16)[:, None]
+    several = model.evaluate(counts)
+    assert several.shape == (4,)
+    assert several.tolist() == [float(model.evaluate(c)) for c in counts]
+    assert (np.diff(several) >= 0).all()
+    parts = model.by_unit(counts[:, None])
+    assert parts.shape == (4, 1, len(model.units))
+
+
+def test_odd_channels_have_a_time_of_their_own(graph) -> None:
+    def odd(inputs, outputs, following):
+        return blocked(inputs, outputs, following) * (3 if inputs % 4 else 1)
+
+    model = LatencyModel(graph, filled(graph, odd))
+    assert model.by_unit(np.array([41]))[1] > 1.5 * model.by_unit(np.array([44]))[1]
+
+
+def test_missing_entries_name_the_command(graph) -> None:
+    with pytest.raises(ValueError, match="no entry for 2 operators.*`agmc profile`"):
+        LatencyModel(graph, LatencyTable({}))
+    with pytest.raises(ValueError, match="runtime 'tvm' is none of onnx, torch"):
+        table = filled(graph, blocked)
+        LatencyModel(graph, table).evaluate(np.array([8]), runtime="tvm")
+
+
+def test_the_file_gives_the_table_back(graph) -> None:
+    table = filled(graph, blocked)
+    assert LatencyTable.from_json(table.to_json()) == table
+    for damaged in ("", "[]", '{"machine": {}, "entries": {"conv2d": [[1]]}}'):
+        with pytest.raises(ValueError, match="no latency table"):
+            LatencyTable.from_json(damaged)
+
+
+def test_repeated_measurements_are_averaged() -> None:
+    table = LatencyTable({})
+    table.add("conv2d", (1, 2, 3), (1.0, 4.0))
+    table.add("conv2d", (1, 2, 3), (3.0, 8.0))
+    assert table.entries == {"conv2d": {(1, 2, 3): (2.0, 6.0, 2)}}

@@ -1,0 +1,44 @@
+"""Units sum up to the whole, and larger ones take longer."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from agmc.export.onnx import save_onnx
+from agmc.export.stopwatch import Stopwatch, whole_milliseconds
+from agmc.graph.trace import trace
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(3, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU()),
+        *(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 4, 1)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)),
+    ).eval()
+
+
+def test_units_sum_up_to_the_whole() -> None:
+    model, image = net(), torch.randn(1, 3, 24, 24)
+    graph = trace(model, image)
+    stopwatch = Stopwatch(model, graph, seconds=0.05)
+    sizes = np.array([group.size for group in graph.groups])
+    for counts in (sizes, np.array([33, 17, *sizes[2:]])):
+        measured = stopwatch.measure(counts)
+        assert measured.units.shape == (2, 4)
+        assert (measured.units >= 0).all()
+        np.testing.assert_allclose(measured.units.sum(-1), measured.totals)
+        # The second convolution has nearly all of the work.
+        assert (measured.units.argmax(-1) == 1).all()
+
+
+def test_the_whole_network(tmp_path) -> None:
+    model, image = net(), torch.randn(2, 3, 24, 24)
+    save_onnx(model, tmp_path / "net.onnx", image)
+    threads = torch.get_num_threads()
+    times = whole_milliseconds(model, tmp_path / "net.onnx", (image,), seconds=0.01)
+    assert len(times) == 2
+    assert min(times) > 0
+    assert torch.get_num_threads() == threads

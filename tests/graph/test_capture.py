@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from graph_nets import Net, conv, images, make, quiet_trace
+from torch import nn
+
+from agmc.graph.network import GraphNetwork
+from agmc.graph.trace import trace
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value):
+    net, inputs = make("chain")
+    with torch.no_grad():
+        net.bn2.running_var[1] = value
+    with pytest.raises(ValueError, match=r"bn2\.running_var holds NaN or infinity"):
+        trace(net, inputs)
+
+
+def test_data_dependent_control_flow_is_refused_in_one_line():
+    def forward(net, x):
+        return net.conv(x) if x.sum() > 0 else x
+
+    with pytest.raises(ValueError, match="Net cannot be traced") as caught:
+        trace(Net(forward, conv=conv(3, 4)), images())
+    assert "\n" not in str(caught.value)
+
+
+def test_inputs_that_do_not_fit_are_refused_in_one_line():
+    net, (x,) = make("chain")
+    plain = nn.Sequential(conv(3, 4))
+    for model, example, reason in (
+        (net, torch.randn(2, 4, 6, 6), "cannot be traced"),
+        (plain, (x, x), "does not take 2 inputs"),
+        (plain, (), "must be one or more Tensors"),
+        (plain, (3,), "must be one or more Tensors"),
+    ):
+        with pytest.raises(ValueError, match=reason) as caught:
+            trace(model, example)
+        assert "\n" not in str(caught.value)
+
+
+def test_training_modes_are_restored_even_after_an_error():
+    net, inputs = make("chain")
+    net.train()
+    net.bn1.eval()
+    before = {n: m.training for n, m in net.named_modules()}
+    state = {n: t.clone() for n, t in net.state_dict().items()}
+    quiet_trace(net, inputs)
+    with pytest.raises(ValueError):
+        trace(net, torch.randn(2, 5, 6, 6))
+    assert {n: m.training for n, m in net.named_modules()} == before
+    assert all(torch.equal(t, state[n]) for n, t in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "size", [lambda x: 1, lambda x: x.shape[0] // 5000 - x.shape[0] // 5003 + 1]
+)
+def test_code_that_fixes_the_batch_size_is_traced_at_one(size, caplog):
+    def forward(net, x):
+        return net.linear(net.conv(x).view(size(x), -1))
+
+    net = Net(forward, conv=conv(3, 4), linear=nn.Linear(144, 2)).eval()
+    with caplog.at_level(logging.WARNING, logger="agmc.graph.capture"):
+        graph = quiet_trace(net, torch.randn(1, 3, 6, 6))
+    assert "fixes the batch size" in caplog.text
+    assert [group.size for group in graph.groups] == [4]
+
+
+def test_the_batch_stays_free_in_every_size_it_gives():
+    def forward(net, x):
+        n, c, h, w = x.shape
+        y = net.conv(x).reshape(n * 2, 2, h, w).reshape(int(n), -1)
+        return net.linear(y) + torch.zeros(n, 2, device=x.device)
+
+    torch.manual_seed(0)
+    net = Net(forward, conv=conv(3, 4), linear=nn.Linear(144, 2)).eval()
+    graph = quiet_trace(net, images())
+    again = GraphNetwork(graph.program, net.state_dict()).eval()
+    for n in (1, 2, 5):
+        x = torch.randn(n, 3, 6, 6)
+        assert torch.allclose(again(x), net(x), atol=1e-6)
+    assert all(shape[0] == 1 for shape in graph.program.input_shapes)
+
+
+def test_arithmetic_with_the_batch_that_is_no_multiple_is_found_out(caplog):
+    def forward(net, x):
+        return net.conv(x)[: (x.shape[0] + 1) // 2].flatten(1)
+
+    net = Net(forward, conv=conv(3, 4)).eval()
+    with caplog.at_level(logging.WARNING, logger="agmc.graph.capture"):
+        graph = quiet_trace(net, images())
+    assert "fixes the batch size" in caplog.text
+    x = torch.randn(1, 3, 6, 6)
+    again = GraphNetwork(graph.program, net.state_dict()).eval()
+    assert torch.allclose(again(x), net(x), atol=1e-6)
+
+
+def test_an_error_names_the_line_of_the_forward_code():
+    def forward(net, x):
+        return net.conv(x) if x.sum() > 0 else x
+
+    with pytest.raises(ValueError, match=r"\(test_capture.py:\d+\)$"):
+        trace(Net(forward, conv=conv(3, 4)), images())
