@@ -150,12 +150,14 @@ class Reconstruction:
         removed = torch.from_numpy(np.flatnonzero(~stays))
         # M is symmetric, and rows are faster to pick than columns.
         rows = moments.products.index_select(0, features)
-        system = rows.index_select(1, features).double()
+        system = rows.index_select(1, features)
         damping = self.ridge + len(system) / moments.samples
         system.diagonal().add_(damping * system.diagonal().mean().clamp_min(1e-12))
         lost = rows.index_select(1, removed) @ old.index_select(1, removed).T
-        factor = torch.linalg.cholesky(system)
-        change = torch.cholesky_solve(lost.double(), factor).T
+        factor, failed = torch.linalg.cholesky_ex(system)
+        if failed:  # the damping is too small for float32
+            factor = torch.linalg.cholesky(system.double())
+        change = torch.cholesky_solve(lost.to(factor), factor).T
         new = old.index_select(1, features) + change.float()
         return new, old @ moments.mean - new @ moments.mean[features]
 

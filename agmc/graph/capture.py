@@ -10,25 +10,29 @@ from __future__ import annotations
 
 import inspect
 import logging
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree
+
+from agmc.graph.forward_code import (
+    layers_of_nodes,
+    line_of,
+    module_calls,
+    source_of_node,
+)
 
 #: Stands for the size of the batch; no layer is as wide as a multiple of it.
 BATCH = 10007
 #: A second one, to tell what comes from the batch where that is in doubt.
 _OTHER_BATCH = 10009
-_FRAME = re.compile(r'File "(.+?)", line (\d+)')
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +119,7 @@ def _run(
         shapes = [tuple(x.shape) for x in inputs]
         raise ValueError(
             f"{type(model).__name__} cannot be traced with inputs of shape {shapes}: "
-            f"{reason}{_line_of(error)}"
+            f"{reason}{line_of(error)}"
         ) from error
 
 
@@ -143,7 +147,7 @@ def _captured(
         trees.append(tree)
         return flat
 
-    with _module_calls(model) as calls:
+    with module_calls(model) as calls:
         traced = make_fx(
             forward,
             pre_dispatch=True,
@@ -172,9 +176,11 @@ def _captured(
         stored=stored,
         constants=constants,
         inputs=tuple(placeholders[len(names) :]),
-        layers=_layers(nodes, calls),
+        layers=layers_of_nodes(nodes, calls),
         sources={
-            node.name: source for node in nodes if (source := _source(node)) is not None
+            node.name: source
+            for node in nodes
+            if (source := source_of_node(node)) is not None
         },
         output_tree=trees[-1],
         batch=batch,
@@ -189,79 +195,6 @@ def _held_besides(model: nn.Module) -> dict[int, str]:
         for name, value in vars(module).items()
         if isinstance(value, Tensor)
     }
-
-
-@contextmanager
-def _module_calls(model: nn.Module) -> Iterator[list[tuple[int, str | None]]]:
-    """Where modules begin and end (None), as positions in the graph being made."""
-    calls: list[tuple[int, str | None]] = []
-
-    def position() -> int:
-        mode = get_proxy_mode()
-        return 0 if mode is None else len(mode.tracer.graph.nodes)
-
-    hooks = []
-    for path, module in model.named_modules():
-        hooks.append(
-            module.register_forward_pre_hook(
-                lambda m, args, path=path: calls.append((position(), path))
-            )
-        )
-        hooks.append(
-            module.register_forward_hook(
-                lambda m, args, out: calls.append((position(), None)),
-                always_call=False,
-            )
-        )
-    try:
-        yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _layers(
-    nodes: Sequence[torch.fx.Node], calls: Sequence[tuple[int, str | None]]
-) -> dict[str, str]:
-    result = {}
-    open_modules: list[str] = []
-    upcoming = iter(calls)
-    call = next(upcoming, None)
-    for position, node in enumerate(nodes):
-        while call is not None and call[0] <= position:
-            if call[1] is None:
-                open_modules.pop()
-            else:
-                open_modules.append(call[1])
-            call = next(upcoming, None)
-        result[node.name] = open_modules[-1] if open_modules else ""
-    return result
-
-
-def _source(node: torch.fx.Node) -> str | None:
-    """The innermost line of the forward code outside of torch."""
-    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    own = [
-        frame
-        for frame in frames
-        if not frame[0].startswith(_TORCH) and Path(frame[0]).name != "capture.py"
-    ]
-    return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else None
-
-
-_TORCH = f"{Path(torch.__file__).parent}/"
-
-
-def _line_of(error: BaseException) -> str:
-    """Where in the forward code an error was raised, if that is known."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        path = trace.tb_frame.f_code.co_filename
-        if not path.startswith((_TORCH, str(Path(__file__).parent))):
-            place = f" ({Path(path).name}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return place
 
 
 def _in_doubt(found: Capture) -> bool:

@@ -56,7 +56,7 @@ def main() -> None:
     )
     train = batches_of(splits, "train", execution=execution, limit=500, batch_size=100)
     few = batches_of(splits, "train", execution=execution, limit=500, batch_size=10)
-    rows, seconds = [], []
+    rows, seconds, walls = [], [], []
     best: dict[tuple[str, str], dict[str, float]] = {}
     for network in ("resnet20", "resnet56"):
         (weights,) = options.weights.glob(f"{network}_*.safetensors")
@@ -90,9 +90,12 @@ def main() -> None:
             for repair in ("nothing", "recalibration", "reconstruction", "both"):
                 small = pruner.prune(plan)
                 if repair in ("reconstruction", "both"):
-                    started = time.perf_counter()
-                    reconstruction.apply(small, pruner.kept_positions(plan))
-                    seconds.append((network, time.perf_counter() - started))
+                    positions = pruner.kept_positions(plan)
+                    started, before = time.perf_counter(), time.process_time()
+                    reconstruction.apply(small, positions)
+                    if plan.keep_ratio:
+                        walls.append((network, time.perf_counter() - started))
+                        seconds.append((network, time.process_time() - before))
                 module = execution.place(small)
                 if repair in ("recalibration", "both"):
                     recalibrate_batch_norm(module, train, execution=execution)
@@ -123,16 +126,17 @@ def main() -> None:
                 command,
             )
         )
-        spent = statistics.median(s for n, s in seconds if n == network)
-        targets.append(
-            Target(
-                f"{network}: seconds of a solve, median",
-                "< 0.1",
-                f"{spent:.3f}",
-                spent < 0.1,
-                command,
+        for kind, times in (("CPU", seconds), ("wall", walls)):
+            spent = statistics.median(s for n, s in times if n == network)
+            targets.append(
+                Target(
+                    f"{network}: {kind} seconds of a solve, median",
+                    "< 0.1",
+                    f"{spent:.3f}",
+                    spent < 0.1,
+                    command,
+                )
             )
-        )
     for plan, bound in PROTOTYPE.items():
         share = 100 * best["resnet20", f"l1 {plan}"]["both"]
         targets.append(

@@ -51,6 +51,18 @@ def test_the_damped_solution_by_hand():
     assert small.get_submodule("1").weight.item() == pytest.approx(1 + 5 / 3.75)
 
 
+def test_what_float32_cannot_factorise_is_solved_in_float64(monkeypatch):
+    net, x = two_layers(True)
+    graph = quiet_trace(net, x)
+    pruner, plan = Pruner(net, graph), Plan({"0": 0.5})
+    reconstruction = Reconstruction(net, graph, [x])
+    small, again = pruner.prune(plan), pruner.prune(plan)
+    reconstruction.apply(small, pruner.kept_positions(plan))
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", lambda m: (m * torch.nan, 1))
+    reconstruction.apply(again, pruner.kept_positions(plan))
+    assert torch.allclose(small(x), again(x), atol=1e-5)
+
+
 def test_few_samples_do_not_harm():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 8)).eval()
