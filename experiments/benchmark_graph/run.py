@@ -146,7 +146,8 @@ def main() -> None:
     ]
     note = (
         f"{len(ratios)} networks that Torch-Pruning {version('torch-pruning')} "
-        f"handles; torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}."
+        f"handles; torch {torch.__version__}, "
+        f"{torch.backends.cpu.get_cpu_capability()}."
     )
     write_experiment(HERE, rows, targets, note)
 
