@@ -17,7 +17,7 @@ from agmc.report.table import Table
 from agmc.whole_file import write_whole
 
 _PRUNED = (
-    '<p class="note">pruned: channels removed and batch norm recalibrated; '
+    '<p class="note">pruned: channels removed, weights and batch norm repaired; '
     "after: fine-tuned and exported</p>\n"
 )
 
