@@ -156,7 +156,7 @@ class LatencyModel:
 
 
 def _fit(entries: Mapping[Shape, Entry], kind: str) -> np.ndarray:
-    """Coefficients >= 0, float64 [runtimes, terms], of least relative squares."""
+    """Coefficients >= 0, float64 [runtimes, terms], of weighted least squares."""
     terms = _terms(np.array(list(entries), dtype=float), kind)
     times = np.array(list(entries.values()))
     return np.array(
@@ -166,12 +166,14 @@ def _fit(entries: Mapping[Shape, Entry], kind: str) -> np.ndarray:
 
 def _nonnegative(terms: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Non-negative least squares by coordinate descent (Franc et al., 2005)."""
-    weights = 1 / np.maximum(times, 0.02 * max(times.max(), 1e-9))
+    # As if the variance grew with the time: relative squares would be low on average.
+    weights = np.maximum(times, 0.02 * max(times.max(), 1e-9)) ** -0.5
     rows, wanted = terms * weights[:, None], times * weights
     scale = np.maximum(np.abs(rows).max(0), 1e-12)
     rows = rows / scale
-    # Terms that never occurred together share what they have in common.
-    square = rows.T @ rows + 1e-4 * len(rows) * np.eye(rows.shape[1])
+    square = rows.T @ rows
+    # Terms that always occur together share what they have in common.
+    square += 1e-4 * np.trace(square) / len(square) * np.eye(len(square))
     pull = rows.T @ wanted
     found = np.zeros(rows.shape[1])
     for _ in range(400):
