@@ -12,7 +12,14 @@ from torch import Tensor
 
 from agmc.graph.model_graph import ModelGraph, Shuffle
 from agmc.graph.part_rules import piece_sizes, slice_bounds
-from agmc.graph.program import Operation, Program, Ref, argument, name_of
+from agmc.graph.program import (
+    Operation,
+    Program,
+    Ref,
+    argument,
+    name_of,
+    without_unread,
+)
 from agmc.graph.shape_rules import squeezed_dims
 
 _CONVOLUTIONS = frozenset(
@@ -41,7 +48,8 @@ def rewrite_literals(
         operations.append(rewriter.rewritten(operation))
     names = [name for name in rewriter.buffers if name not in graph.program.buffers]
     if names:
-        operations = _without_unread(operations, graph.program)
+        # The steps of a shuffle that has become one index_select are read no more.
+        operations = without_unread(operations, graph.program.outputs)
     program = replace(
         graph.program,
         operations=tuple(operations),
@@ -52,17 +60,6 @@ def rewrite_literals(
 
 def _largest_atom(graph: ModelGraph) -> int:
     return max((int(atoms.max()) for atoms in graph.group_atoms), default=0)
-
-
-def _without_unread(operations: list[Operation], program: Program) -> list[Operation]:
-    """The steps of a shuffle that has become one index_select are read no more."""
-    wanted = set(program.output_names())
-    result = []
-    for operation in reversed(operations):
-        if operation.name in wanted:
-            wanted.update(operation.refs())
-            result.append(operation)
-    return result[::-1]
 
 
 class _Rewriter:

@@ -1,78 +1,69 @@
-"""Where in the forward code a call was made: which module, which line."""
+"""Where in the forward code a call is made: which module, which line."""
 
 from __future__ import annotations
 
+import functools
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 import torch
 from torch import nn
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
-
-_FRAME = re.compile(r'File "(.+?)", line (\d+)')
-#: Frames from here are not the model's own.
-_NOT_OWN = (
-    f"{Path(torch.__file__).parent}{os.sep}",
-    f"{Path(__file__).parent}{os.sep}",
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
 )
+
+_TORCH = f"{Path(torch.__file__).parent}{os.sep}"
+_HERE = f"{Path(__file__).parent}{os.sep}"
+
+
+@dataclass
+class CurrentModule:
+    """The innermost module whose forward code runs, by qualified name; "" outside."""
+
+    _open: list[str] = field(default_factory=lambda: [""])
+
+    @property
+    def path(self) -> str:
+        """Qualified name; that of the first place of a shared module."""
+        return self._open[-1]
 
 
 @contextmanager
-def module_calls(model: nn.Module) -> Iterator[list[tuple[int, str | None]]]:
-    """Where modules begin and end (None), as positions in the graph being made."""
-    calls: list[tuple[int, str | None]] = []
+def current_module(model: nn.Module) -> Iterator[CurrentModule]:
+    """Follows the forward code from module to module."""
+    paths = {id(module): path for path, module in model.named_modules()}
+    current = CurrentModule()
+    stack = current._open
 
-    def position() -> int:
-        mode = get_proxy_mode()
-        return 0 if mode is None else len(mode.tracer.graph.nodes)
+    def enter(module: nn.Module, args: object) -> None:
+        stack.append(paths.get(id(module), stack[-1]))
 
-    hooks = []
-    for path, module in model.named_modules():
-        hooks.append(
-            module.register_forward_pre_hook(
-                lambda m, args, path=path: calls.append((position(), path))
-            )
-        )
-        hooks.append(
-            module.register_forward_hook(
-                lambda m, args, out: calls.append((position(), None)),
-                always_call=False,
-            )
-        )
+    def leave(module: nn.Module, args: object, result: object) -> None:
+        stack.pop()
+
+    before = register_module_forward_pre_hook(enter)
+    after = register_module_forward_hook(leave, always_call=True)
     try:
-        yield calls
+        yield current
     finally:
-        for hook in hooks:
-            hook.remove()
+        before.remove()
+        after.remove()
 
 
-def layers_of_nodes(
-    nodes: Sequence[torch.fx.Node], calls: Sequence[tuple[int, str | None]]
-) -> dict[str, str]:
-    """Every node's innermost module, given what `module_calls` found."""
-    result = {}
-    open_modules: list[str] = []
-    upcoming = iter(calls)
-    call = next(upcoming, None)
-    for position, node in enumerate(nodes):
-        while call is not None and call[0] <= position:
-            if call[1] is None:
-                open_modules.pop()
-            else:
-                open_modules.append(call[1])
-            call = next(upcoming, None)
-        result[node.name] = open_modules[-1] if open_modules else ""
-    return result
-
-
-def source_of_node(node: torch.fx.Node) -> str | None:
-    """The innermost line of the forward code outside of torch."""
-    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    own = [frame for frame in frames if not frame[0].startswith(_NOT_OWN)]
-    return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else None
+def line_of_frame(frame: FrameType | None) -> str | None:
+    """The innermost line of forward code outside of torch, "resnet.py:102"."""
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if not path.startswith(_TORCH):
+            # Where the forward code was called from is no part of it.
+            return None if path.startswith(_HERE) else f"{_name(path)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return None
 
 
 def line_of(error: BaseException) -> str:
@@ -81,7 +72,12 @@ def line_of(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None:
         path = trace.tb_frame.f_code.co_filename
-        if not path.startswith(_NOT_OWN):
-            place = f" ({Path(path).name}:{trace.tb_lineno})"
+        if not path.startswith((_TORCH, _HERE)):
+            place = f" ({_name(path)}:{trace.tb_lineno})"
         trace = trace.tb_next
     return place
+
+
+@functools.cache
+def _name(path: str) -> str:
+    return Path(path).name

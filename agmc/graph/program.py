@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +98,17 @@ def map_refs(tree: Any, function: Callable[[str], Any]) -> Any:
     if isinstance(tree, dict):
         return {key: map_refs(item, function) for key, item in tree.items()}
     return tree
+
+
+def without_unread(operations: Sequence[Operation], outputs: Any) -> list[Operation]:
+    """Those whose results reach the outputs, in the same order."""
+    wanted = set(refs_in(outputs))
+    result = []
+    for operation in reversed(operations):
+        if operation.name in wanted:
+            wanted.update(operation.refs())
+            result.append(operation)
+    return result[::-1]
 
 
 def argument(operation: Operation, position: int, default: Any = None) -> Any:
