@@ -121,10 +121,9 @@ def _collect(
     slots = sorted(
         labels.slots.items(), key=lambda item: (order[item[0][0]], item[0][1])
     )
-    roots_of_slot = [labels.atoms.roots(atoms) for _, atoms in slots]
-    carried = {
-        name: labels.atoms.roots(label.atoms) for name, label in labels.values.items()
-    }
+    root_of = labels.atoms.roots(np.arange(len(labels.atoms)))
+    roots_of_slot = [root_of[atoms] for _, atoms in slots]
+    carried = {name: root_of[label.atoms] for name, label in labels.values.items()}
     signatures = _signatures(len(labels.atoms), roots_of_slot, list(carried.values()))
     cut = np.zeros(len(labels.atoms), dtype=bool)
     for roots in roots_of_slot:

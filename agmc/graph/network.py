@@ -24,6 +24,13 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         pass
 
 
+#: Drawing takes longer than all else in making a layer.
+_UNDRAWN: dict[type[nn.Module], type[nn.Module]] = {
+    kind: type(kind.__name__, (kind,), {"reset_parameters": lambda self: None})
+    for kind in (nn.Conv2d, nn.Linear, BatchNorm)
+}
+
+
 class GraphNetwork(nn.Module):
     """A network rebuilt from its operations.
 
@@ -166,28 +173,29 @@ def _layer(
     if named[1] != f"{path}.weight" or not set(held) <= set(program.parameters):
         return None
     weight = state[named[1]]
-    with torch.device("meta"):
-        if operation.op == "aten.conv2d.default" and weight.ndim == 4:
-            defaults: list[Any] = [None, 1, 0, 1, 1]
-            given = named[2:] + defaults[len(named) - 2 :]
-            bias, stride, padding, dilation, groups = given
-            if bias not in (None, f"{path}.bias"):
-                return None
-            return nn.Conv2d(
-                weight.shape[1] * groups,
-                weight.shape[0],
-                _pair(list(weight.shape[2:])),
-                _pair(stride),
-                _pair(padding),
-                _pair(dilation),
-                groups,
-                bias=bias is not None,
-            )
-        if operation.op == "aten.linear.default" and weight.ndim == 2:
-            bias = named[2] if len(named) > 2 else None
-            if bias not in (None, f"{path}.bias"):
-                return None
-            return nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    if operation.op == "aten.conv2d.default" and weight.ndim == 4:
+        defaults: list[Any] = [None, 1, 0, 1, 1]
+        given = named[2:] + defaults[len(named) - 2 :]
+        bias, stride, padding, dilation, groups = given
+        if bias not in (None, f"{path}.bias"):
+            return None
+        return _empty(
+            nn.Conv2d,
+            weight.shape[1] * groups,
+            weight.shape[0],
+            _pair(list(weight.shape[2:])),
+            _pair(stride),
+            _pair(padding),
+            _pair(dilation),
+            groups,
+            bias=bias is not None,
+        )
+    if operation.op == "aten.linear.default" and weight.ndim == 2:
+        bias = named[2] if len(named) > 2 else None
+        if bias not in (None, f"{path}.bias"):
+            return None
+        inputs, outputs = weight.shape[1], weight.shape[0]
+        return _empty(nn.Linear, inputs, outputs, bias=bias is not None)
     return None
 
 
@@ -205,8 +213,14 @@ def _batch_norm(
     if affine and not set(scale_and_shift) <= set(program.parameters):
         return None
     size = state[statistics[0]].shape[0]
-    with torch.device("meta"):
-        return BatchNorm(size, eps=named[7], momentum=named[6], affine=affine)
+    return _empty(BatchNorm, size, eps=named[7], momentum=named[6], affine=affine)
+
+
+def _empty(kind: type[nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
+    """A layer without elements, and without the values that torch would draw first."""
+    layer = _UNDRAWN[kind](*args, device="meta", **kwargs)
+    layer.__class__ = kind
+    return layer
 
 
 def _pair(value: int | list[int]) -> tuple[int, int]:

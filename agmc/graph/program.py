@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -48,8 +49,11 @@ class Operation:
 
     def refs(self) -> Iterator[str]:
         """Names of all values read, in argument order, repeats included."""
-        yield from refs_in(self.args)
-        yield from refs_in(dict(self.kwargs))
+        return iter(self._refs)
+
+    @cached_property
+    def _refs(self) -> tuple[str, ...]:
+        return (*refs_in(self.args), *refs_in(dict(self.kwargs)))
 
 
 @dataclass(frozen=True)

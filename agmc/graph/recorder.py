@@ -133,9 +133,9 @@ class Recorder(TorchDispatchMode):
             func, args, kwargs = _to_dtype(func, args, kwargs)
             if args[1] is args[0].dtype and not kwargs:
                 return self._elsewhere(args[0], device)
-        answer = self._answer(func, args, kwargs)
-        if not any(isinstance(part, Tensor) for part in _leaves(answer)):
-            return answer
+        answer = self._answer(func, args, kwargs, of_nothing=not read)
+        if not isinstance(answer, (Tensor, list, tuple)):
+            return answer  # a check says None
         operation = Operation(
             name=self._free(kind),
             op=str(func),
@@ -161,13 +161,11 @@ class Recorder(TorchDispatchMode):
             args[0].data, args[0].meta = result, answer
         return kwargs.get("out", args[0])
 
-    def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What the call gives, on the meta device."""
+    def _answer(self, func: Any, args: Any, kwargs: Any, *, of_nothing: bool) -> Any:
+        """What the call gives, on the meta device; `of_nothing`: reads no tensor."""
         given, named = _map(args, self._meta), _map(kwargs, self._meta)
-        if "device" in named or not any(
-            isinstance(x, Tensor) for x in _leaves((args, kwargs))
-        ):
-            named["device"] = "meta"
+        if of_nothing:
+            named["device"] = torch.device("meta")
         kind = func._schema.name.rpartition("::")[2]
         if kind in _LIKE_FIRST and _is_dense(given[0]):
             if kind == "batch_norm":
@@ -185,9 +183,7 @@ class Recorder(TorchDispatchMode):
         if line is not None:
             self.sources[operation.name] = line
 
-    def _value(
-        self, meta: Tensor, device: torch.device | str, name: str
-    ) -> ShapeTensor:
+    def _value(self, meta: Tensor, device: torch.device, name: str) -> ShapeTensor:
         dtype = str(meta.dtype).removeprefix("torch.")
         self.tensors[name] = TensorSpec(tuple(meta.shape), dtype)
         return _shape_tensor(meta, device, name)
@@ -197,7 +193,7 @@ class Recorder(TorchDispatchMode):
         operation: Operation,
         place: int,
         part: Any,
-        device: torch.device | str,
+        device: torch.device,
         line: str | None,
     ) -> Any:
         """One of several results."""
@@ -212,9 +208,9 @@ class Recorder(TorchDispatchMode):
         self._add(pick, line)
         return self._value(part, device, pick.name)
 
-    def _elsewhere(self, value: Tensor, device: torch.device | str) -> Tensor:
+    def _elsewhere(self, value: Tensor, device: torch.device) -> Tensor:
         """The same value on another device."""
-        if value.device == torch.device(device):
+        if value.device == device:
             return value
         shape = self._shape(value)
         return _shape_tensor(shape.meta, device, shape.value)
@@ -309,7 +305,7 @@ def _key(tree: Any) -> Any:
     return type(tree), tree  # for 1, 1.0 and True are equal
 
 
-def _device(args: Any, kwargs: Any, read: Sequence[Tensor]) -> torch.device | str:
+def _device(args: Any, kwargs: Any, read: Sequence[Tensor]) -> torch.device:
     """Where the result of a call lies."""
     asked = [x for x in _leaves((args, kwargs)) if isinstance(x, torch.device)]
     if asked:
