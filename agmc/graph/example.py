@@ -49,6 +49,8 @@ def untraceable(
 ) -> ValueError:
     """The one line that says why torch could not run the forward code on shapes."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if "HigherOrderOperator" in reason:
+        reason = "it has control flow in its forward code; move it outside"
     shapes = [tuple(x.shape) for x in inputs]
     return ValueError(
         f"{type(model).__name__} cannot be traced with inputs of shape {shapes}: "

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from agmc.graph.operators import operator_of, overload_of
 from agmc.graph.program import Operation, Ref, map_refs
 
@@ -68,9 +70,9 @@ def without_writes(
         if writes:
             if first is None or operation.args[0] != Ref(first):
                 raise ValueError(f"{operation.op} writes into more than one value")
-            name, _, overload = operation.op.removeprefix("aten.").partition(".")
-            operation = replace(operation, op=f"aten.{name[:-1]}.{overload}")
-            if name == "copy_":  # `copy` has no derivative
+            copies = operation.kind == "copy_"
+            operation = replace(operation, op=_without_writing(operation.op))
+            if copies:  # `copy` has no derivative
                 into, values = operation.args[:2]
                 operation = replace(
                     operation, op="aten.expand_as.default", args=(values, into)
@@ -120,6 +122,24 @@ def _writes(operation: Operation) -> bool:
         and kind.endswith("_")
         and not kind.endswith("__")
     )
+
+
+def _without_writing(op: str) -> str:
+    """`aten.transpose.int` for `aten.transpose_.default`."""
+    name, _, overload = op.removeprefix("aten.").partition(".")
+    same = f"aten.{name[:-1]}.{overload}"
+    if overload_of(same) is not None:
+        return same
+    writing = overload_of(op)
+    packet = getattr(torch.ops.aten, name[:-1], None)
+    if writing is None or packet is None:
+        return same
+    wanted = [str(argument.type) for argument in writing._schema.arguments]
+    for other in packet.overloads():
+        function = getattr(packet, other)
+        if [str(argument.type) for argument in function._schema.arguments] == wanted:
+            return str(function)
+    return same
 
 
 def _may_share_memory(operation: Operation) -> bool:

@@ -25,6 +25,10 @@ _LIKE_FIRST = frozenset(
 )
 
 
+#: Of `if x.sum() > 0`, `int(x)`, `x.tolist()`.
+_READ_VALUES = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal"})
+
+
 class ShapeTensor(Tensor):
     """A value of which shape, strides, data type and device are known, no more.
 
@@ -94,6 +98,8 @@ class Recorder(TorchDispatchMode):
         self._alive: list[Tensor] = []  # so that no id is used twice
         self._answers: dict[Any, Any] = {}
         self._times: dict[str, int] = {}
+        self._read = {_storage(tensor) for tensor in held.values()}
+        self._written: set[int] = set()
         self._taken = {*state, *held}
         self._autocast_depth = _autocast_depth()
         for name, tensor in state.items():
@@ -125,7 +131,9 @@ class Recorder(TorchDispatchMode):
         if _autocast_depth() != self._autocast_depth:
             raise ValueError("it has autocast in its forward code; move it outside")
         read = [x for x in _leaves((args, kwargs)) if isinstance(x, Tensor)]
-        if read and not func._schema.is_mutable and all(map(self._is_constant, read)):
+        writes = func._schema.is_mutable
+        computable = self._is_own if writes else self._is_constant
+        if read and all(map(computable, read)):
             return func(*args, **kwargs)  # as in `torch.tensor([1, 2]).prod()`
         device = _device(args, kwargs, read)
         kind = func._schema.name.rpartition("::")[2]
@@ -133,6 +141,10 @@ class Recorder(TorchDispatchMode):
             func, args, kwargs = _to_dtype(func, args, kwargs)
             if args[1] is args[0].dtype and not kwargs:
                 return self._elsewhere(args[0], device)
+        if kind in _READ_VALUES:
+            raise ValueError(
+                f"what its forward code does depends on the value of a tensor ({kind})"
+            )
         answer = self._answer(func, args, kwargs, of_nothing=not read)
         if not isinstance(answer, (Tensor, list, tuple)):
             return answer  # a check says None
@@ -155,11 +167,13 @@ class Recorder(TorchDispatchMode):
                 for place, part in enumerate(answer)
             )
         result = self._value(answer, device, operation.name)
-        if not func._schema.is_mutable:
+        if not writes:
             return result
+        written = kwargs.get("out", args[0])
+        self._written.add(_storage(written))
         if torch.Tag.inplace_view in func.tags:
-            args[0].data, args[0].meta = result, answer
-        return kwargs.get("out", args[0])
+            _reshape(written, result)
+        return written
 
     def _answer(self, func: Any, args: Any, kwargs: Any, *, of_nothing: bool) -> Any:
         """What the call gives, on the meta device; `of_nothing`: reads no tensor."""
@@ -238,14 +252,21 @@ class Recorder(TorchDispatchMode):
         return torch.device("meta") if isinstance(value, torch.device) else value
 
     def _is_constant(self, tensor: Tensor) -> bool:
-        if isinstance(tensor, ShapeTensor):
+        """Whether its elements are known here, and no recorded call changes them."""
+        if isinstance(tensor, ShapeTensor) or _storage(tensor) in self._written:
             return False
         shape = self._known.get(id(tensor), self._in_memory.get(_memory(tensor)))
         return shape is None or shape.value in self.constants
 
+    def _is_own(self, tensor: Tensor) -> bool:
+        """Whether only the forward code has it, and no recorded call has read it."""
+        own = not isinstance(tensor, ShapeTensor)
+        return own and _storage(tensor) not in self._read
+
     def _learn(self, tensor: Tensor, name: str | None) -> None:
         """Gives a tensor that no call has made its name and shape."""
         self._alive.append(tensor)
+        self._read.add(_storage(tensor))
         memory = _memory(tensor)
         if name is None and memory in self._in_memory:  # `weight.data`
             self._known[id(tensor)] = self._in_memory[memory]
@@ -264,6 +285,20 @@ class Recorder(TorchDispatchMode):
 
 #: Address, shape and strides: the same for a parameter and its `.data`.
 _Memory = tuple[int, tuple[int, ...], tuple[int, ...]]
+
+
+def _storage(tensor: Tensor) -> int:
+    """Address of its elements; 0 where there are none."""
+    return 0 if isinstance(tensor, ShapeTensor) else tensor.untyped_storage().data_ptr()
+
+
+def _reshape(value: Tensor, like: ShapeTensor) -> None:
+    """Gives a value another shape, as `squeeze_` does."""
+    if not isinstance(value, ShapeTensor):
+        raise ValueError("its forward code changes the shape of a weight in place")
+    with torch._C._DisableTorchDispatch():
+        value.data = like
+    value.meta = like.meta
 
 
 def _memory(tensor: Tensor) -> _Memory:
