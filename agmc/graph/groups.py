@@ -121,7 +121,7 @@ def _collect(
     slots = sorted(
         labels.slots.items(), key=lambda item: (order[item[0][0]], item[0][1])
     )
-    root_of = labels.atoms.roots(np.arange(len(labels.atoms)))
+    root_of = labels.atoms.roots(np.arange(len(labels.atoms), dtype=np.int32))
     roots_of_slot = [root_of[atoms] for _, atoms in slots]
     carried = {name: root_of[label.atoms] for name, label in labels.values.items()}
     signatures = _signatures(len(labels.atoms), roots_of_slot, list(carried.values()))
@@ -133,16 +133,17 @@ def _collect(
     for root in np.flatnonzero(cut).tolist():
         members[signatures[root].tobytes()].append(root)
     group_of = np.full(len(labels.atoms), -1)
-    rank_of = np.zeros(len(labels.atoms), dtype=np.int64)
+    rank_of = np.zeros(len(labels.atoms), dtype=np.int32)
     for number, roots_of_group in enumerate(members.values()):
         group_of[roots_of_group] = number
         rank_of[roots_of_group] = np.arange(len(roots_of_group))
     slices: list[list[ParameterSlice]] = [[] for _ in members]
     for (key, _), roots in zip(slots, roots_of_slot, strict=True):
         for number, positions in _by_group(group_of[roots]):
-            ranked = positions[np.argsort(rank_of[roots[positions]], kind="stable")]
-            size = int(rank_of[roots[positions]].max()) + 1
-            slices[number].append(ParameterSlice(*key, ranked.reshape(size, -1)))
+            ranks = rank_of[roots[positions]]
+            by_rank = np.argsort(ranks, kind="stable")
+            index = positions[by_rank.reshape(int(ranks.max()) + 1, -1)]
+            slices[number].append(ParameterSlice(*key, index))
     tensors: list[list[str]] = [[] for _ in members]
     for name, roots in carried.items():
         for number in np.unique(group_of[roots]):

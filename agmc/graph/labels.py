@@ -18,7 +18,7 @@ class Label:
 
     Attributes:
         dim: the one dimension along which its channels lie.
-        atoms: int64 [size along dim]; 0 where a position can never go.
+        atoms: int32 [size along dim]; 0 where a position can never go.
         zero: whether channels that a plan removes are zero here in the masked network
             (they need not be, after a sigmoid say, if all readers multiply them by
             weights that are zeroed as well).
@@ -106,7 +106,7 @@ class Labels:
         shape = self.shape(name)
         label = self.of(name)
         if label is None:
-            return np.zeros(shape[dim], dtype=np.int64)
+            return np.zeros(shape[dim], dtype=np.int32)
         return label.atoms if label.dim == dim % len(shape) else None
 
     def is_zero(self, name: str) -> bool:
@@ -117,7 +117,7 @@ class Labels:
     def new(self, count: int) -> np.ndarray:
         """Fresh atoms; one alone can never go, so it is no fresh one but 0."""
         if count == 1:
-            return np.zeros(1, dtype=np.int64)
+            return np.zeros(1, dtype=np.int32)
         return self.atoms.new(count)
 
     def slot(
@@ -130,7 +130,7 @@ class Labels:
         Args:
             parameter: qualified name.
             dim: of the parameter.
-            atoms: int64 [size along dim].
+            atoms: int32 [size along dim].
             makes: whether the layer makes these channels.
         """
         present = self.slots.setdefault((parameter, dim), atoms)

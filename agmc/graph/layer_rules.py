@@ -110,7 +110,7 @@ def batch_norm(labels: Labels, operation: Operation) -> None:
     held = [name for name in map(name_of, operation.args[1:5]) if name is not None]
     if label is None or label.dim != 1:
         for name in held:
-            labels.slot(name, 0, np.zeros(labels.shape(name)[0], dtype=np.int64))
+            labels.slot(name, 0, np.zeros(labels.shape(name)[0], dtype=np.int32))
         zero = False
     else:
         for name in held:
@@ -177,5 +177,5 @@ def prelu(labels: Labels, operation: Operation) -> None:
     if label is not None and label.dim == 1 and num_slopes > 1:
         labels.slot(slope, 0, label.atoms)
     elif num_slopes > 1:
-        labels.slot(slope, 0, np.zeros(num_slopes, dtype=np.int64))
+        labels.slot(slope, 0, np.zeros(num_slopes, dtype=np.int32))
     labels.set(operation.name, label)

@@ -27,7 +27,7 @@ class Channels:
 
     Attributes:
         dim: the one dimension along which channels can go.
-        atoms: int64 [size along dim]: the channel (an id of the whole network) that
+        atoms: int32 [size along dim]: the channel (an id of the whole network) that
             a position belongs to, -1 where it belongs to none that can go.
     """
 
@@ -58,7 +58,7 @@ class ParameterSpec:
         return int(np.prod(self.shape, dtype=np.int64))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class ParameterSlice:
     """Where the channels of a group lie along one dimension of one parameter.
 

@@ -127,7 +127,7 @@ def concatenate(labels: Labels, operation: Operation) -> None:
         return
     (along,) = dims
     pieces = [
-        np.zeros(labels.shape(name)[along], dtype=np.int64)
+        np.zeros(labels.shape(name)[along], dtype=np.int32)
         if label is None
         else label.atoms
         for name, label in sides

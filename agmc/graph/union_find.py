@@ -9,22 +9,22 @@ class UnionFind:
     """Sets of the integers 0, 1, ...; the smallest stands for its set."""
 
     def __init__(self) -> None:
-        self._parent = np.zeros(1024, dtype=np.int64)
+        self._parent = np.zeros(1024, dtype=np.int32)
         self._count = 1
 
     def __len__(self) -> int:
         return self._count
 
     def new(self, count: int) -> np.ndarray:
-        """Integers that are alone in their sets, int64 [count]."""
+        """Integers that are alone in their sets, int32 [count]."""
         start, end = self._count, self._count + count
         if end > len(self._parent):
-            grown = np.zeros(max(end, 2 * len(self._parent)), dtype=np.int64)
+            grown = np.zeros(max(end, 2 * len(self._parent)), dtype=np.int32)
             grown[:start] = self._parent[:start]
             self._parent = grown
         self._parent[start:end] = np.arange(start, end)
         self._count = end
-        return np.arange(start, end)
+        return np.arange(start, end, dtype=np.int32)
 
     def roots(self, items: np.ndarray) -> np.ndarray:
         """The smallest of every item's set, same shape."""
