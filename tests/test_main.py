@@ -213,6 +213,23 @@ def test_graph_shows_the_channel_groups(of, finished, call):
     assert f"{macs[key]['macs']:,} MACs" in got.out
 
 
+def test_profile_measures_operators_once_and_adds_them_up(call, tiny, tmp_path):
+    few = ("profile.plans=2", "profile.seconds=0.1", "profile.shapes=4")
+    plain = [override for override in tiny if not override.startswith("cache")]
+    times = []
+    for _ in range(2):
+        got = call("profile", *plain, *few, "cache=table", "train.epochs=0")
+        assert (got.code, got.err) == (0, "")
+        (table,) = (tmp_path / "table").rglob("*.json")
+        times.append(json.loads(table.read_text()))
+        assert table.name in got.out
+        for runtime in ("ONNX Runtime", "torch"):
+            (row,) = re.findall(rf"{runtime} +│ +([\d.]+) │ +([\d.]+) │", got.out)
+            assert 0 < float(row[1]) < 5 * float(row[0])
+    assert "adaptive_avg_pool2d" in got.out  # by operator, what comes after included
+    assert times[0] == times[1]
+
+
 def test_report_writes_the_page_again(finished, call, tmp_path):
     run = shutil.copytree(finished.directory, tmp_path / "run")
     (run / "report.html").unlink()
