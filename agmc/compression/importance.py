@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agmc.graph.example import evaluation_mode
 from agmc.graph.model_graph import ChannelGroup
 
 
@@ -228,13 +229,11 @@ def gradients(
     Returns:
         qualified name -> tensor >= 0, on the CPU; zeros where the loss does not reach.
     """
-    modes = [(part, part.training) for part in model.modules()]
     named = dict(model.named_parameters())
     total = {name: torch.zeros(p.shape) for name, p in named.items()}
     trained = {name: p for name, p in named.items() if p.requires_grad}
     count = 0
-    try:
-        model.eval()
+    with evaluation_mode(model):
         for inputs, labels in batches:
             with torch.enable_grad():
                 found = torch.autograd.grad(
@@ -244,7 +243,4 @@ def gradients(
                 if gradient is not None:
                     total[name] += gradient.float().cpu().square()
             count += 1
-    finally:
-        for part, training in modes:
-            part.training = training
     return {name: (value / max(count, 1)).sqrt() for name, value in total.items()}

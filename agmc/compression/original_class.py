@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree
 
+from agmc.graph.example import left_as_it_was
 from agmc.graph.network import GraphNetwork
 from agmc.graph.program import Operation, argument
 
@@ -138,18 +139,16 @@ def _problem(
 
 
 def _problem_in_training(module: nn.Module, inputs: Sequence[Tensor]) -> str | None:
-    modes = [(part, part.training) for part in module.modules()]
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # it tells of errors that are expected here
     try:
-        _run_on_shapes(module.train(), inputs)
+        with left_as_it_was(module):
+            _run_on_shapes(module.train(), inputs)
     except Exception as error:  # the model's own code raises what it likes
         return f"in training mode, {_line(error)}"
     finally:
         logger.setLevel(level)
-        for part, training in modes:
-            part.training = training
     return None
 
 

@@ -72,7 +72,7 @@ class Pruner:
     ) -> None:
         self.model = model
         self.graph = graph
-        self._state = _tensors(model, graph)
+        self._state = graph.state_of(model)
         self._ranking = [
             torch.argsort(
                 importance(group, self._state, gradients),
@@ -113,7 +113,7 @@ class Pruner:
         evaluation mode it computes what `prune` computes. For comparison only.
         """
         masked = copy.deepcopy(self.model)
-        state = _tensors(masked, self.graph)
+        state = self.graph.state_of(masked)
         with torch.no_grad():
             for (name, dim), keeps in self.kept_positions(plan).items():
                 if not state[name].is_floating_point():
@@ -160,15 +160,6 @@ class Pruner:
                     keeps[key] = np.ones(size, dtype=bool)
                 keeps[key][cut.index[rows]] = False
         return keeps
-
-
-def _tensors(model: nn.Module, graph: ModelGraph) -> dict[str, Tensor]:
-    """All parameters and buffers of a network by qualified name, ties included."""
-    return {
-        **graph.constants,
-        **dict(model.named_buffers(remove_duplicate=False)),
-        **dict(model.named_parameters(remove_duplicate=False)),
-    }
 
 
 def _is_counter(name: str) -> bool:

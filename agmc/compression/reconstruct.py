@@ -85,11 +85,7 @@ class Reconstruction:
         self._running_means = _running_means(graph, self.layers)
         self._generator = torch.Generator().manual_seed(seed)
         self._positions = positions
-        state = {
-            **graph.constants,
-            **dict(model.named_buffers(remove_duplicate=False)),
-            **dict(model.named_parameters(remove_duplicate=False)),
-        }
+        state = graph.state_of(model)
         self._weights = {
             name: state[name].detach()
             for operation in self.layers.values()

@@ -85,7 +85,7 @@ def compare_onnx(
     In evaluation mode, for one input and, where the batch size is free, for all of them
     and the first once more. NaN where one side has NaN.
     """
-    session = _session(path)
+    session = one_thread_session(path)
     batches = [tuple(x[:1] for x in inputs)]
     if all(isinstance(node.shape[0], str) for node in session.get_inputs()):
         batches.append(tuple(torch.cat([x, x[:1]]) for x in inputs))
@@ -119,7 +119,7 @@ def onnx_latency_ms(
         runs: of every file, >= 1.
     """
     feeds = [x[:1].numpy() for x in inputs]
-    sessions = [_session(path) for path in paths]
+    sessions = [one_thread_session(path) for path in paths]
     seconds: list[list[float]] = [[] for _ in sessions]
     for run in range(-3, runs):
         for index, session in enumerate(sessions):
@@ -134,11 +134,25 @@ def onnx_latency_ms(
     return [1000 * statistics.median(times) for times in seconds]
 
 
-def _session(path: str | os.PathLike[str]) -> onnxruntime.InferenceSession:
+def one_thread_session(
+    model: bytes | str | os.PathLike[str], *, profile: Path | None = None
+) -> onnxruntime.InferenceSession:
+    """ONNX Runtime on one thread of the CPU.
+
+    Args:
+        model: content or path of an ONNX file.
+        profile: where to begin the name of a file with the times of every operator;
+            None keeps none.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.log_severity_level = 3  # errors
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = os.fspath(profile)
+    content = model if isinstance(model, bytes) else os.fspath(model)
     return onnxruntime.InferenceSession(
-        os.fspath(path), options, providers=["CPUExecutionProvider"]
+        content, options, providers=["CPUExecutionProvider"]
     )
 
 

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from agmc.compression.prune import Pruner
 from agmc.cost.units import Unit, Units
+from agmc.export.onnx import one_thread_session
 from agmc.export.resized import ResizedOnnx
 from agmc.export.turns import WARM_UP, in_turns, quiet_median
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.network import GraphNetwork
-from agmc.graph.program import Operation, Program, map_refs
+from agmc.graph.program import Operation, Program
 from agmc.plan import Plan
 
 _LOG = logging.getLogger(__name__)
@@ -88,8 +88,8 @@ class Stopwatch:
         timed.eval()
         with tempfile.TemporaryDirectory(prefix="agmc-profile-") as folder:
             content = self._onnx.under(network)
-            plain = _session(content)
-            profiled = _session(content, Path(folder) / "profile")
+            plain = one_thread_session(content)
+            profiled = one_thread_session(content, profile=Path(folder) / "profile")
             del content
             feeds = {
                 node.name: x.numpy()
@@ -191,18 +191,14 @@ class _TimedNetwork(GraphNetwork):
         self.milliseconds: list[list[float]] = []
 
     def forward(self, *inputs: Tensor) -> Any:
-        values: dict[str, Any] = dict(zip(self.program.inputs, inputs, strict=True))
-        for name in self._stored:
-            values[name] = _tensor(self, name)
-        clock, times = time.thread_time, []
-        for step in self._steps:
-            started = clock()
-            values[step.operation.name] = step.run(self, values)
-            for name in step.frees:
-                del values[name]
-            times.append(1000 * (clock() - started))
-        self.milliseconds.append(times)
-        return map_refs(self.program.outputs, values.__getitem__)
+        self.milliseconds.append([])
+        return super().forward(*inputs)
+
+    def _run(self, step: Any, values: dict[str, Any]) -> Any:
+        started = time.thread_time()
+        result = super()._run(step, values)
+        self.milliseconds[-1].append(1000 * (time.thread_time() - started))
+        return result
 
 
 def whole_milliseconds(
@@ -221,7 +217,7 @@ def whole_milliseconds(
         seconds: to measure for, about.
     """
     single = [x[:1] for x in inputs]
-    session = _session(Path(path).read_bytes())
+    session = one_thread_session(path)
     feeds = {
         node.name: x.numpy()
         for node, x in zip(session.get_inputs(), single, strict=True)
@@ -251,23 +247,6 @@ def _fits(node: Mapping[str, Any], unit: Unit, shape: np.ndarray) -> bool:
 
 def _shapes(record: Sequence[Mapping[str, Sequence[int]]]) -> list[Sequence[int]]:
     return [next(iter(entry.values())) for entry in record]
-
-
-def _tensor(network: nn.Module, name: str) -> Tensor:
-    path, _, key = name.rpartition(".")
-    return getattr(network.get_submodule(path), key)
-
-
-def _session(content: bytes, profile: Path | None = None) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    if profile is not None:
-        options.enable_profiling = True
-        options.profile_file_prefix = os.fspath(profile)
-    return onnxruntime.InferenceSession(
-        content, options, providers=["CPUExecutionProvider"]
-    )
 
 
 @contextmanager

@@ -67,8 +67,8 @@ def warn_of_one(model: nn.Module, logger: logging.Logger) -> None:
 
 
 @contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every module is as it was.
+def left_as_it_was(model: nn.Module) -> Iterator[None]:
+    """Afterwards every module has the mode and the attributes that it had before.
 
     That includes what forward code keeps in its modules for the next time, which
     after a run on shapes would be shapes.
@@ -80,10 +80,17 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
         for held in (vars(part), part._parameters, part._buffers)
         if isinstance(held, dict)  # those of scripted modules are not
     ]
-    model.eval()
     try:
         yield
     finally:
         for held, before in kept:
             held.clear()
             held.update(before)
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards the network is as it was."""
+    with left_as_it_was(model):
+        model.eval()
+        yield

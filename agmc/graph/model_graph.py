@@ -8,7 +8,7 @@ from functools import cached_property
 
 import networkx
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from agmc.graph.program import Operation, Program
 
@@ -165,6 +165,18 @@ class ModelGraph:
     def layers(self) -> tuple[Operation, ...]:
         """The operations that own parameters, in execution order."""
         return tuple(op for op in self.program.operations if self.parameters_of(op))
+
+    def state_of(self, model: nn.Module) -> dict[str, Tensor]:
+        """All tensors that operations may read, by qualified name, ties included.
+
+        Args:
+            model: the network that was traced, or a copy of it.
+        """
+        return {
+            **self.constants,
+            **dict(model.named_buffers(remove_duplicate=False)),
+            **dict(model.named_parameters(remove_duplicate=False)),
+        }
 
     def to_networkx(self) -> networkx.MultiDiGraph:
         """Nodes are activations (attribute `spec`), edges operations (`operation`).

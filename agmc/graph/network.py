@@ -105,10 +105,13 @@ class GraphNetwork(nn.Module):
         for name in self._stored:
             values[name] = _find(self, name)
         for step in self._steps:
-            values[step.operation.name] = step.run(self, values)
+            values[step.operation.name] = self._run(step, values)
             for name in step.frees:
                 del values[name]
         return map_refs(self.program.outputs, values.__getitem__)
+
+    def _run(self, step: _Step, values: dict[str, Any]) -> Any:
+        return step.run(self, values)
 
 
 class _Step:

@@ -12,52 +12,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from agmc.graph.forward_code import CurrentModule, line_of_frame
 from agmc.graph.model_graph import TensorSpec
+from agmc.graph.own_tensors import OwnTensors
 from agmc.graph.program import Operation, Ref
-
-#: Results look like the first argument, in evaluation mode and for floating numbers;
-#: torch takes up to three milliseconds to say so.
-_LIKE_FIRST = frozenset(
-    {
-        *("batch_norm", "relu", "relu_", "relu6", "relu6_", "hardtanh", "hardtanh_"),
-        *("hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "silu", "silu_"),
-        *("sigmoid", "sigmoid_", "gelu"),
-    }
-)
-
+from agmc.graph.shape_answers import ShapeAnswers
+from agmc.graph.shape_tensor import ShapeTensor, reshape_in_place, shape_tensor
 
 #: Of `if x.sum() > 0`, `int(x)`, `x.tolist()`.
 _READ_VALUES = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal"})
-
-
-class ShapeTensor(Tensor):
-    """A value of which shape, strides, data type and device are known, no more.
-
-    Attributes:
-        meta: a tensor of that shape on the meta device.
-        value: name of the value.
-    """
-
-    meta: Tensor
-    value: str
-
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-
-    @classmethod
-    def __torch_dispatch__(  # type: ignore[override]
-        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        """Refuses: only a `Recorder` knows what to do."""
-        raise RuntimeError(f"{func} was called on a value that has only a shape")
-
-
-def _shape_tensor(meta: Tensor, device: torch.device, value: str) -> ShapeTensor:
-    # Views of parameters must not be of the kind that inference mode makes.
-    with torch.inference_mode(False):
-        made: ShapeTensor = Tensor._make_wrapper_subclass(
-            ShapeTensor, meta.shape, meta.stride(), dtype=meta.dtype, device=device
-        )
-    made.meta, made.value = meta, value
-    return made
 
 
 class Recorder(TorchDispatchMode):
@@ -75,8 +36,6 @@ class Recorder(TorchDispatchMode):
     Attributes:
         operations: in execution order.
         tensors: name of a value -> its shape.
-        constants: name -> tensor that the forward code reads and that is no
-            parameter or buffer.
         sources: name of a value -> line of the forward code that made it.
     """
 
@@ -89,21 +48,18 @@ class Recorder(TorchDispatchMode):
         super().__init__()
         self.operations: list[Operation] = []
         self.tensors: dict[str, TensorSpec] = {}
-        self.constants: dict[str, Tensor] = {}
         self.sources: dict[str, str] = {}
         self._module = module
-        self._held = {id(tensor): name for name, tensor in held.items()}
-        self._known: dict[int, ShapeTensor] = {}
-        self._in_memory: dict[_Memory, ShapeTensor] = {}
-        self._alive: list[Tensor] = []  # so that no id is used twice
-        self._answers: dict[Any, Any] = {}
         self._times: dict[str, int] = {}
-        self._read = {_storage(tensor) for tensor in held.values()}
-        self._written: set[int] = set()
         self._taken = {*state, *held}
+        self._own = OwnTensors(state, held, lambda: self._free("constant"))
+        self._answers = ShapeAnswers()
         self._autocast_depth = _autocast_depth()
-        for name, tensor in state.items():
-            self._learn(tensor, name)
+
+    @property
+    def constants(self) -> Mapping[str, Tensor]:
+        """Name -> tensor that the forward code reads and that is not in the state."""
+        return self._own.constants
 
     def input(self, name: str, example: Tensor, shape: Sequence[int]) -> ShapeTensor:
         """A value to call the forward code with.
@@ -118,7 +74,7 @@ class Recorder(TorchDispatchMode):
 
     def ref(self, value: Any) -> Any:
         """`Ref` in the place of a tensor; other values as they are."""
-        return Ref(self._shape(value).value) if isinstance(value, Tensor) else value
+        return Ref(self._own.shape(value).value) if isinstance(value, Tensor) else value
 
     def __torch_dispatch__(
         self,
@@ -132,7 +88,7 @@ class Recorder(TorchDispatchMode):
             raise ValueError("it has autocast in its forward code; move it outside")
         read = [x for x in _leaves((args, kwargs)) if isinstance(x, Tensor)]
         writes = func._schema.is_mutable
-        computable = self._is_own if writes else self._is_constant
+        computable = self._own.is_own if writes else self._own.is_constant
         if read and all(map(computable, read)):
             return func(*args, **kwargs)  # as in `torch.tensor([1, 2]).prod()`
         device = _device(args, kwargs, read)
@@ -145,7 +101,10 @@ class Recorder(TorchDispatchMode):
             raise ValueError(
                 f"what its forward code does depends on the value of a tensor ({kind})"
             )
-        answer = self._answer(func, args, kwargs, of_nothing=not read)
+        given, named = _map(args, self._meta), _map(kwargs, self._meta)
+        if not read:
+            named["device"] = torch.device("meta")
+        answer = self._answers.of(func, given, named)
         if not isinstance(answer, (Tensor, list, tuple)):
             return answer  # a check says None
         operation = Operation(
@@ -170,27 +129,10 @@ class Recorder(TorchDispatchMode):
         if not writes:
             return result
         written = kwargs.get("out", args[0])
-        self._written.add(_storage(written))
+        self._own.note_write(written)
         if torch.Tag.inplace_view in func.tags:
-            _reshape(written, result)
+            reshape_in_place(written, result)
         return written
-
-    def _answer(self, func: Any, args: Any, kwargs: Any, *, of_nothing: bool) -> Any:
-        """What the call gives, on the meta device; `of_nothing`: reads no tensor."""
-        given, named = _map(args, self._meta), _map(kwargs, self._meta)
-        if of_nothing:
-            named["device"] = torch.device("meta")
-        kind = func._schema.name.rpartition("::")[2]
-        if kind in _LIKE_FIRST and _is_dense(given[0]):
-            if kind == "batch_norm":
-                _check_channels(given[0], given[3])
-            return given[0]
-        if torch.Tag.inplace_view in func.tags:  # others hold the same shape
-            return func(given[0].detach(), *given[1:], **named)
-        key = (func, _key(given), _key(named))
-        if key not in self._answers:
-            self._answers[key] = func(*given, **named)
-        return self._answers[key]
 
     def _add(self, operation: Operation, line: str | None) -> None:
         self.operations.append(operation)
@@ -200,7 +142,7 @@ class Recorder(TorchDispatchMode):
     def _value(self, meta: Tensor, device: torch.device, name: str) -> ShapeTensor:
         dtype = str(meta.dtype).removeprefix("torch.")
         self.tensors[name] = TensorSpec(tuple(meta.shape), dtype)
-        return _shape_tensor(meta, device, name)
+        return shape_tensor(meta, device, name)
 
     def _part(
         self,
@@ -226,8 +168,13 @@ class Recorder(TorchDispatchMode):
         """The same value on another device."""
         if value.device == device:
             return value
-        shape = self._shape(value)
-        return _shape_tensor(shape.meta, device, shape.value)
+        shape = self._own.shape(value)
+        return shape_tensor(shape.meta, device, shape.value)
+
+    def _meta(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self._own.shape(value).meta
+        return torch.device("meta") if isinstance(value, torch.device) else value
 
     def _free(self, name: str) -> str:
         """`relu`, `relu_1`, `relu_2`, ... and no name of a parameter."""
@@ -238,71 +185,6 @@ class Recorder(TorchDispatchMode):
             if found not in self._taken:
                 self._taken.add(found)
                 return found
-
-    def _shape(self, tensor: Tensor) -> ShapeTensor:
-        if isinstance(tensor, ShapeTensor):
-            return tensor
-        if id(tensor) not in self._known:
-            self._learn(tensor, None)
-        return self._known[id(tensor)]
-
-    def _meta(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return self._shape(value).meta
-        return torch.device("meta") if isinstance(value, torch.device) else value
-
-    def _is_constant(self, tensor: Tensor) -> bool:
-        """Whether its elements are known here, and no recorded call changes them."""
-        if isinstance(tensor, ShapeTensor) or _storage(tensor) in self._written:
-            return False
-        shape = self._known.get(id(tensor), self._in_memory.get(_memory(tensor)))
-        return shape is None or shape.value in self.constants
-
-    def _is_own(self, tensor: Tensor) -> bool:
-        """Whether only the forward code has it, and no recorded call has read it."""
-        own = not isinstance(tensor, ShapeTensor)
-        return own and _storage(tensor) not in self._read
-
-    def _learn(self, tensor: Tensor, name: str | None) -> None:
-        """Gives a tensor that no call has made its name and shape."""
-        self._alive.append(tensor)
-        self._read.add(_storage(tensor))
-        memory = _memory(tensor)
-        if name is None and memory in self._in_memory:  # `weight.data`
-            self._known[id(tensor)] = self._in_memory[memory]
-            return
-        if name is None:
-            name = self._held.get(id(tensor)) or self._free("constant")
-            with torch.inference_mode(False):  # it may be read in training
-                self.constants[name] = tensor.detach().clone()
-        meta = torch.empty_strided(
-            tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"
-        )
-        shape = _shape_tensor(meta, tensor.device, name)
-        self._known[id(tensor)] = shape
-        self._in_memory.setdefault(memory, shape)
-
-
-#: Address, shape and strides: the same for a parameter and its `.data`.
-_Memory = tuple[int, tuple[int, ...], tuple[int, ...]]
-
-
-def _storage(tensor: Tensor) -> int:
-    """Address of its elements; 0 where there are none."""
-    return 0 if isinstance(tensor, ShapeTensor) else tensor.untyped_storage().data_ptr()
-
-
-def _reshape(value: Tensor, like: ShapeTensor) -> None:
-    """Gives a value another shape, as `squeeze_` does."""
-    if not isinstance(value, ShapeTensor):
-        raise ValueError("its forward code changes the shape of a weight in place")
-    with torch._C._DisableTorchDispatch():
-        value.data = like
-    value.meta = like.meta
-
-
-def _memory(tensor: Tensor) -> _Memory:
-    return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
 
 
 def _autocast_depth() -> int:
@@ -329,17 +211,6 @@ def _map(tree: Any, function: Callable[[Any], Any]) -> Any:
     return function(tree)
 
 
-def _key(tree: Any) -> Any:
-    """Equal for calls that have the same answer."""
-    if isinstance(tree, Tensor):
-        return tree.shape, tree.stride(), tree.dtype
-    if isinstance(tree, (list, tuple)):
-        return tuple([_key(item) for item in tree])
-    if isinstance(tree, dict):
-        return tuple([(key, _key(item)) for key, item in tree.items()])
-    return type(tree), tree  # for 1, 1.0 and True are equal
-
-
 def _device(args: Any, kwargs: Any, read: Sequence[Tensor]) -> torch.device:
     """Where the result of a call lies."""
     asked = [x for x in _leaves((args, kwargs)) if isinstance(x, torch.device)]
@@ -363,18 +234,3 @@ def _to_dtype(
     else:
         layout = {"memory_format": layout}
     return torch.ops.aten.to.dtype, (args[0], dtype), layout
-
-
-def _is_dense(meta: Tensor) -> bool:
-    """Floating numbers without gaps and overlaps, which pointwise operators keep."""
-    return meta.is_floating_point() and (
-        meta.is_contiguous()
-        or (meta.ndim == 4 and meta.is_contiguous(memory_format=torch.channels_last))
-    )
-
-
-def _check_channels(x: Tensor, statistic: Tensor | None) -> None:
-    if statistic is not None and statistic.shape[0] != x.shape[1]:
-        raise ValueError(
-            f"batch norm over {statistic.shape[0]} channels got {x.shape[1]}"
-        )

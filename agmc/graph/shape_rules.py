@@ -190,29 +190,29 @@ def repeat_interleave(labels: Labels, operation: Operation) -> None:
 
 def pixel_shuffle(labels: Labels, operation: Operation) -> None:
     """[N, C r^2, H, W] -> [N, C, H r, W r]: r^2 channels become one."""
-    name, label = source_of(labels, operation)
-    if label is None:
-        return
-    channels = len(labels.shape(name)) - 3
-    if label.dim != channels:
-        labels.leave_alone(operation, "its channels lie along a spatial dimension")
-        return
-    by_pixel = label.atoms.reshape(-1, operation.args[1] ** 2)
-    labels.join(by_pixel, np.broadcast_to(by_pixel[:, :1], by_pixel.shape))
-    labels.set(operation.name, Label(channels, by_pixel[:, 0].copy(), label.zero))
+    label = _label_of_images(labels, operation)
+    if label is not None:
+        by_pixel = label.atoms.reshape(-1, operation.args[1] ** 2)
+        labels.join(by_pixel, np.broadcast_to(by_pixel[:, :1], by_pixel.shape))
+        atoms = by_pixel[:, 0].copy()
+        labels.set(operation.name, Label(label.dim, atoms, label.zero))
 
 
 def pixel_unshuffle(labels: Labels, operation: Operation) -> None:
     """[N, C, H r, W r] -> [N, C r^2, H, W]: one channel becomes r^2."""
+    label = _label_of_images(labels, operation)
+    if label is not None:
+        atoms = np.repeat(label.atoms, operation.args[1] ** 2)
+        labels.set(operation.name, Label(label.dim, atoms, label.zero))
+
+
+def _label_of_images(labels: Labels, operation: Operation) -> Label | None:
+    """That of [..., C, H, W]; leaves the operation alone if it lies elsewhere."""
     name, label = source_of(labels, operation)
-    if label is None:
-        return
-    channels = len(labels.shape(name)) - 3
-    if label.dim != channels:
+    if label is not None and label.dim != len(labels.shape(name)) - 3:
         labels.leave_alone(operation, "its channels lie along a spatial dimension")
-        return
-    atoms = np.repeat(label.atoms, operation.args[1] ** 2)
-    labels.set(operation.name, Label(channels, atoms, label.zero))
+        return None
+    return label
 
 
 def unfold(labels: Labels, operation: Operation) -> None:

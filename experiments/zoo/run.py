@@ -179,19 +179,16 @@ def main() -> None:
     repeat = "python experiments/zoo/run.py --results FOLDER"
     targets = [
         Target(
-            "networks with a relative error of at most 1e-9",
+            f"networks {what}",
             f"{everything} of {everything}",
-            str(len(right)),
-            len(right) == everything,
+            str(len(found)),
+            len(found) == everything,
             repeat,
-        ),
-        Target(
-            "networks whose cost is exact",
-            f"{everything} of {everything}",
-            str(len(exact)),
-            len(exact) == everything,
-            repeat,
-        ),
+        )
+        for what, found in (
+            ("with a relative error of at most 1e-9", right),
+            ("whose cost is exact", exact),
+        )
     ]
     note = (
         f"{len(rows)} of {everything} networks measured, {len(convolutional)} of them "

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from agmc.graph.network import GraphNetwork
-from agmc.graph.recorder import _LIKE_FIRST
+from agmc.graph.shape_answers import _LIKE_FIRST
 from agmc.graph.trace import trace
 
 Pair = namedtuple("Pair", "first second")
