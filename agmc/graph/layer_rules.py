@@ -5,6 +5,9 @@ Letters: N batch, C channels, F features, G groups, * any number of spatial dime
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from agmc.graph.labels import Label, Labels
@@ -20,6 +23,12 @@ def weights_are_plain(labels: Labels, operation: Operation) -> bool:
             operation, "the forward code computes its weights", makes_channels=True
         )
     return plain
+
+
+def _keep(labels: Labels, held: Sequence[str]) -> None:
+    """Vectors that no channel of an input can cut here, nor any other use of them."""
+    for name in held:
+        labels.slot(name, 0, np.zeros(labels.shape(name)[0], dtype=np.int32))
 
 
 def convolution(labels: Labels, operation: Operation) -> None:
@@ -65,7 +74,8 @@ def convolution(labels: Labels, operation: Operation) -> None:
         for by_group in (by_group_in, by_group_out):
             labels.join(by_group, np.broadcast_to(by_group[:1], by_group.shape))
         within = by_group_out[0] if transposed else by_group_in[0]
-        labels.slot(weight, 0, incoming if transposed else outgoing, makes=True)
+        first = incoming if transposed else outgoing
+        labels.slot(weight, 0, first, makes=not transposed)
         labels.slot(weight, 1, within, makes=transposed)
     if bias is not None:
         labels.slot(bias, 0, outgoing)
@@ -78,6 +88,9 @@ def linear(labels: Labels, operation: Operation) -> None:
     bias = name_of(argument(operation, 2))
     assert source is not None
     if not weights_are_plain(labels, operation):
+        return
+    if len(labels.shape(weight)) != 2:
+        labels.leave_alone(operation, "its weight is no matrix")
         return
     incoming = labels.along(source, -1)
     if incoming is None:
@@ -109,13 +122,12 @@ def batch_norm(labels: Labels, operation: Operation) -> None:
     label = labels.of(source)
     held = [name for name in map(name_of, operation.args[1:5]) if name is not None]
     if label is None or label.dim != 1:
-        for name in held:
-            labels.slot(name, 0, np.zeros(labels.shape(name)[0], dtype=np.int32))
+        _keep(labels, held)
         zero = False
     else:
         for name in held:
             labels.slot(name, 0, label.atoms)
-        zero = name_of(operation.args[2]) is not None
+        zero = name_of(operation.args[1]) is not None  # the zeroed scale decides
     if label is not None:
         labels.set(operation.name, Label(label.dim, label.atoms, zero))
 
@@ -136,9 +148,12 @@ def group_norm(labels: Labels, operation: Operation) -> None:
     held = [name for name in map(name_of, operation.args[2:4]) if name is not None]
     assert source is not None
     label = labels.of(source)
-    if label is None:
+    if not weights_are_plain(labels, operation):
         return
-    if label.dim != 1 or any(name not in labels.parameter_shapes for name in held):
+    if label is None:
+        _keep(labels, held)
+        return
+    if label.dim != 1:
         labels.leave_alone(operation, "it normalises over the channels")
         return
     if num_groups == 1:
@@ -173,9 +188,9 @@ def prelu(labels: Labels, operation: Operation) -> None:
     label = labels.of(source)
     if not weights_are_plain(labels, operation):
         return
-    num_slopes = labels.shape(slope)[0]
-    if label is not None and label.dim == 1 and num_slopes > 1:
+    several = math.prod(labels.shape(slope)) > 1
+    if label is not None and label.dim == 1 and several:
         labels.slot(slope, 0, label.atoms)
-    elif num_slopes > 1:
-        labels.slot(slope, 0, np.zeros(num_slopes, dtype=np.int32))
+    elif several:
+        _keep(labels, [slope])
     labels.set(operation.name, label)

@@ -28,7 +28,12 @@ def pool(labels: Labels, operation: Operation) -> None:
     elif operation.name in labels.tensors:
         labels.set(operation.name, label)
     else:
-        labels.parts[operation.name] = label
+        labels.parts[operation.name] = _values_and_positions(label)
+
+
+def _values_and_positions(label: Label) -> list[Label]:
+    """Of a zero too, the position is some number."""
+    return [label, Label(label.dim, label.atoms, zero=False)]
 
 
 def reduction(labels: Labels, operation: Operation) -> None:
@@ -39,6 +44,8 @@ def reduction(labels: Labels, operation: Operation) -> None:
     rank = len(labels.shape(name))
     position = 2 if operation.kind in ("norm", "linalg_vector_norm") else 1
     dims = argument(operation, position, operation.kwargs.get("dim"))
+    if isinstance(dims, bool):  # `x.std(unbiased)`: over everything
+        dims = None
     dims = [dims] if isinstance(dims, int) else dims
     dims = [d % rank for d in dims] if dims else list(range(rank))
     out_rank = (
@@ -58,7 +65,7 @@ def reduction(labels: Labels, operation: Operation) -> None:
     zero = label.zero and operation.kind in _KEEP_ZEROS
     found = Label(label.dim - shift, label.atoms, zero)
     if out_rank is None:
-        labels.parts[operation.name] = found
+        labels.parts[operation.name] = _values_and_positions(found)
     else:
         labels.set(operation.name, found)
 
