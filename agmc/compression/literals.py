@@ -70,12 +70,24 @@ class _Rewriter:
 
     def stays(self, tensor: str, dim: int) -> np.ndarray | None:
         """Bool [size along dim]; None where every position stays."""
-        channels = self.graph.channels.get(tensor)
-        if channels is None or channels.dim != dim:
+        atoms = self._atoms(tensor, dim)
+        if atoms is None:
             return None
         # Atom -1 reads the last entry, so it is masked.
-        stays = ~self.gone[channels.atoms] | (channels.atoms < 0)
+        stays = ~self.gone[atoms] | (atoms < 0)
         return None if stays.all() else stays
+
+    def _atoms(self, tensor: str, dim: int) -> np.ndarray | None:
+        """The channel of every position; None where there are none along `dim`."""
+        if tensor not in self.graph.parameters:
+            channels = self.graph.channels.get(tensor)
+            return None if channels is None or channels.dim != dim else channels.atoms
+        found = np.full(self.graph.parameters[tensor].shape[dim], -1)
+        for group, atoms in zip(self.graph.groups, self.graph.group_atoms, strict=True):
+            for cut in group.slices:
+                if (cut.parameter, cut.dim) == (tensor, dim):
+                    found[cut.index] = atoms[:, None]
+        return found
 
     def rewritten(self, operation: Operation) -> Operation:
         """The operation itself where no literal changes."""
@@ -110,7 +122,12 @@ class _Rewriter:
         return name
 
     def _rank(self, name: str) -> int:
-        return len(self.graph.tensors[name].shape)
+        return len(self._shape(name))
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        if name in self.graph.parameters:
+            return self.graph.parameters[name].shape
+        return self.graph.tensors[name].shape
 
     def _pad(self, operation: Operation) -> Operation:
         rank = self._rank(operation.name)
@@ -154,7 +171,7 @@ class _Rewriter:
         stays = self.stays(source, dim)
         if stays is None:
             return operation
-        sizes = piece_sizes(self.graph.tensors[source].shape, operation)
+        sizes = piece_sizes(self._shape(source), operation)
         assert sizes is not None
         pieces = np.split(stays, np.cumsum(sizes)[:-1])
         kept = [int(piece.sum()) for piece in pieces]
@@ -175,12 +192,12 @@ class _Rewriter:
     def _squeeze(self, operation: Operation) -> Operation:
         """Names the dimensions, so that channels stay where one of them is left."""
         source = self._source(operation)
-        channels = self.graph.channels.get(source)
-        if channels is None or operation.op != "aten.squeeze.default":
+        shape = self._shape(source)
+        if operation.op != "aten.squeeze.default" or all(
+            self.stays(source, dim) is None for dim in range(len(shape))
+        ):
             return operation
-        if self.stays(source, channels.dim) is None:
-            return operation
-        dims = squeezed_dims(operation, self.graph.tensors[source].shape)
+        dims = squeezed_dims(operation, shape)
         return replace(
             operation, op="aten.squeeze.dims", args=(operation.args[0], dims)
         )
@@ -207,7 +224,7 @@ class _Rewriter:
         rank = self._rank(query)
         if self.stays(query, rank - 1) is None or operation.kwargs.get("scale"):
             return operation
-        scale = 1 / math.sqrt(self.graph.tensors[query].shape[-1])
+        scale = 1 / math.sqrt(self._shape(query)[-1])
         return replace(operation, kwargs={**operation.kwargs, "scale": scale})
 
     def _index_select(self, operation: Operation) -> Operation:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree
 
-from agmc.graph.example import left_as_it_was
+from agmc.graph.example import evaluation_mode, left_as_it_was
 from agmc.graph.network import GraphNetwork
 from agmc.graph.program import Operation, argument
 
@@ -121,13 +121,17 @@ def _problem(
     inputs: Sequence[Tensor],
 ) -> str | None:
     """Why the copy does not do what `small` does; None where it does."""
-    first = [x[:1] if x.ndim else x for x in inputs]
-    with torch.no_grad():
-        expected = _pytree.tree_leaves(small.eval()(*first))
+    first = [x[:2] if x.ndim else x for x in inputs]
+    buffers = [(buffer, buffer.clone()) for buffer in candidate.buffers()]
+    with torch.no_grad(), evaluation_mode(candidate):
         try:
-            found = _pytree.tree_leaves(candidate.eval()(*first))
+            expected = _pytree.tree_leaves(small.eval()(*first))
+            found = _pytree.tree_leaves(candidate(*first))
         except Exception as error:  # the model's own code raises what it likes
             return _line(error)
+        finally:
+            for buffer, before in buffers:  # forward code may count in them
+                buffer.copy_(before)
         if len(found) != len(expected):
             return f"it returns {len(found)} values for {len(expected)}"
         for ours, theirs in zip(expected, found, strict=True):

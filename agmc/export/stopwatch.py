@@ -23,7 +23,7 @@ from agmc.cost.units import Unit, Units
 from agmc.export.onnx import one_thread_session
 from agmc.export.resized import ResizedOnnx
 from agmc.export.turns import WARM_UP, in_turns, quiet_median
-from agmc.graph.model_graph import ModelGraph
+from agmc.graph.model_graph import ModelGraph, TensorSpec
 from agmc.graph.network import GraphNetwork
 from agmc.graph.program import Operation, Program
 from agmc.plan import Plan
@@ -70,8 +70,7 @@ class Stopwatch:
         self._units = Units(graph)
         generator = torch.Generator().manual_seed(0)
         self._inputs = tuple(
-            torch.randn(1, *shape[1:], generator=generator)
-            for shape in graph.program.input_shapes
+            _example(graph.tensors[name], generator) for name in graph.program.inputs
         )
         self._onnx = ResizedOnnx(model, graph, self._inputs)
 
@@ -199,6 +198,14 @@ class _TimedNetwork(GraphNetwork):
         result = super()._run(step, values)
         self.milliseconds[-1].append(1000 * (time.thread_time() - started))
         return result
+
+
+def _example(spec: TensorSpec, generator: torch.Generator) -> Tensor:
+    """An input: normal numbers, or zeros of a type that has no fractions."""
+    dtype = getattr(torch, spec.dtype)
+    if dtype.is_floating_point:
+        return torch.randn(spec.shape, generator=generator).to(dtype)
+    return torch.zeros(spec.shape, dtype=dtype)
 
 
 def whole_milliseconds(

@@ -1,14 +1,16 @@
 """capture: nn.Module -> the operations of its forward code, on shapes alone.
 
-The forward code runs once, on values that have no elements, with a batch of one large
-prime number of inputs: every number in a call that it divides comes from the size of
-the batch, which so stays free without symbolic shapes (these make torch.export thirty
-times as slow).
+The forward code runs on values that have no elements, with a batch of one large prime
+number of inputs: every number in a call that it divides comes from the size of the
+batch, which so stays free without symbolic shapes (these make torch.export thirty
+times as slow). A run with two inputs has to agree in everything else. What cannot be
+seen is code that does something of its own for a single input.
 """
 
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,10 +32,8 @@ from agmc.graph.model_graph import TensorSpec
 from agmc.graph.program import Operation
 from agmc.graph.recorder import Recorder
 
-#: Stands for the size of the batch; no layer is as wide as a multiple of it.
-BATCH = 10007
-#: A second one, to tell what comes from the batch where that is in doubt.
-_OTHER_BATCH = 10009
+#: One of them stands for the size of the batch.
+_PRIMES = (10007, 10009, 10037, 10039, 10061, 10067, 10069, 10079, 10091, 10093)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +73,10 @@ def capture(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> Captu
     inputs, bound = checked_inputs(model, example_input)
     names = _names(bound)
     try:
-        found = _run(model, inputs, names, BATCH)
-        if not _in_doubt(found):
-            return found
-        if _alike(found, _run(model, inputs, names, _OTHER_BATCH)):
+        pair = _run(model, inputs, names, 2)
+        most = 4 * len(pair.operations) + 100  # a loop over the batch would be endless
+        found = _run(model, inputs, names, _batch(model, inputs), most=most)
+        if _alike(found, pair):
             return found
     except ValueError:
         pass  # it may still run with one input; if not, that error says as much
@@ -85,8 +85,20 @@ def capture(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> Captu
     return one
 
 
+def _batch(model: nn.Module, inputs: Sequence[Tensor]) -> int:
+    """A size that no other size is a multiple of."""
+    tensors = (*model.parameters(), *model.buffers(), *inputs)
+    sizes = {size for tensor in tensors for size in tensor.shape}
+    return next(p for p in _PRIMES if all(size % p or not size for size in sizes))
+
+
 def _run(
-    model: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], batch: int
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    names: Sequence[str],
+    batch: int,
+    *,
+    most: int | None = None,
 ) -> Capture:
     # The fast path of attention is one operator that says nothing of its channels.
     fast_attention = torch.backends.mha.get_fastpath_enabled()
@@ -100,7 +112,7 @@ def _run(
             torch.autocast("cuda", enabled=False),
         ):
             warnings.simplefilter("ignore")  # torch's own deprecations
-            return _recorded(model, inputs, names, batch)
+            return _recorded(model, inputs, names, batch, most)
     except Exception as error:  # torch and the forward code raise many kinds
         raise untraceable(model, inputs, error) from error
     finally:
@@ -108,20 +120,25 @@ def _run(
 
 
 def _recorded(
-    model: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], batch: int
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    names: Sequence[str],
+    batch: int,
+    most: int | None,
 ) -> Capture:
     state: dict[str, Tensor] = {
         **dict(model.named_parameters()),
         **dict(model.named_buffers()),
     }
     with current_module(model) as module:
-        recorder = Recorder(state, _held_besides(model), module)
+        recorder = Recorder(state, _held_besides(model), module, most=most)
         values = [
             recorder.input(name, x, (batch, *x.shape[1:]) if x.ndim else ())
             for name, x in zip(names, inputs, strict=True)
         ]
         with recorder:
             outputs = model(*values)
+    recorder.check_state()
     return Capture(
         inputs=tuple(value.value for value in values),
         operations=tuple(recorder.operations),
@@ -173,36 +190,35 @@ def _held_besides(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _in_doubt(found: Capture) -> bool:
-    """Whether a number may come from the batch without being a multiple of it.
-
-    Such a number, (N + 1) // 2 say, lies near a simple fraction of the prime.
-    """
-    batch = found.batch
-    return any(
-        number % batch and min(times * number % batch, -times * number % batch) <= 16
-        for number in set(_numbers(found))
-        if 1000 < number < 2**40
-        for times in range(1, 9)
-    )
-
-
 def _alike(one: Capture, other: Capture) -> bool:
     """Whether two captures differ by the size of the batch alone."""
-    first, second = list(_numbers(one)), list(_numbers(other))
-    return len(first) == len(second) and all(
+    if one.constants.keys() != other.constants.keys():
+        return False
+    return all(
+        torch.equal(value, other.constants[name])
+        for name, value in one.constants.items()
+    ) and all(
         a == b
         or (
-            a % one.batch == 0 == b % other.batch and a // one.batch == b // other.batch
+            _is_whole(a)
+            and _is_whole(b)
+            and a % one.batch == 0 == b % other.batch
+            and a // one.batch == b // other.batch
         )
-        for a, b in zip(first, second, strict=True)
+        for a, b in itertools.zip_longest(_leaves(one), _leaves(other))
     )
 
 
-def _numbers(found: Capture) -> Iterator[int]:
+def _is_whole(leaf: Any) -> bool:
+    return isinstance(leaf, int) and not isinstance(leaf, bool)
+
+
+def _leaves(found: Capture) -> Iterator[Any]:
+    """Everything that calls are made of, and the shapes of their results."""
     for operation in found.operations:
+        yield operation.op
         for leaf in _pytree.tree_leaves((operation.args, dict(operation.kwargs))):
-            if isinstance(leaf, int):
-                yield leaf
+            yield str(leaf) if isinstance(leaf, float) else leaf  # NaN equals NaN
         if operation.name in found.tensors:
             yield from found.tensors[operation.name].shape
+    yield from _pytree.tree_leaves(found.outputs)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -22,6 +23,11 @@ def checked_inputs(
         ValueError: they are no Tensors or not as many as the network takes, or a
             weight of the network is not finite.
     """
+    if isinstance(example_input, Mapping):
+        raise ValueError(
+            f"example_input (=a {type(example_input).__name__}) must be a Tensor or a "
+            "tuple of Tensors; wrap the network in one that takes these"
+        )
     inputs = (example_input,) if isinstance(example_input, Tensor) else example_input
     inputs = tuple(inputs)
     if not inputs or not all(isinstance(x, Tensor) for x in inputs):
@@ -38,7 +44,7 @@ def checked_inputs(
             )
     try:
         return inputs, inspect.signature(model.forward).bind(*inputs)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # no signature, or another one
         raise ValueError(
             f"{type(model).__name__} does not take {len(inputs)} inputs: {error}"
         ) from error
@@ -70,22 +76,34 @@ def warn_of_one(model: nn.Module, logger: logging.Logger) -> None:
 def left_as_it_was(model: nn.Module) -> Iterator[None]:
     """Afterwards every module has the mode and the attributes that it had before.
 
-    That includes what forward code keeps in its modules for the next time, which
-    after a run on shapes would be shapes.
+    That includes what forward code keeps for the next time in attributes of its
+    modules, or in lists, sets and dictionaries that are such attributes; after a run
+    on shapes it would be shapes. Elements that are written in place stay written.
     """
-    parts = list(model.modules())
-    kept = [
-        (held, dict(held))
-        for part in parts
-        for held in (vars(part), part._parameters, part._buffers)
-        if isinstance(held, dict)  # those of scripted modules are not
-    ]
+    kept: list[tuple[Any, Any]] = []
+    for part in model.modules():
+        attributes = vars(part)
+        for held in (attributes, *attributes.values()):
+            if isinstance(held, (dict, list, set)):  # parameters and submodules too
+                kept.append((held, held.copy()))
+    elements = [(x, x.data) for x in (*model.parameters(), *model.buffers())]
     try:
         yield
     finally:
         for held, before in kept:
             held.clear()
-            held.update(before)
+            held.extend(before) if isinstance(held, list) else held.update(before)
+        for tensor, data in elements:
+            if not _has_elements(tensor, data):
+                tensor.data = data
+
+
+def _has_elements(tensor: Tensor, data: Tensor) -> bool:
+    """Whether a tensor still has the elements that it had."""
+    try:
+        return tensor.data_ptr() == data.data_ptr()
+    except RuntimeError:  # it has none
+        return False
 
 
 @contextmanager

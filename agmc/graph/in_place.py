@@ -8,11 +8,8 @@ from typing import Any
 
 import torch
 
-from agmc.graph.operators import operator_of, overload_of
+from agmc.graph.operators import HIDDEN_ALIASES, operator_of, overload_of
 from agmc.graph.program import Operation, Ref, map_refs
-
-#: Return their argument itself in evaluation mode, though their schema hides it.
-_HIDDEN_ALIASES = frozenset({"getitem", "dropout", "feature_dropout", "alpha_dropout"})
 
 
 def without_writes(
@@ -144,7 +141,7 @@ def _without_writing(op: str) -> str:
 
 def _may_share_memory(operation: Operation) -> bool:
     """Whether the result may be a view of an argument."""
-    if operation.kind in _HIDDEN_ALIASES:
+    if operation.kind in HIDDEN_ALIASES:
         return True
     function = overload_of(operation.op)
     return function is not None and any(

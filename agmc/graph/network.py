@@ -86,7 +86,7 @@ class GraphNetwork(nn.Module):
             )
             for i, operation in enumerate(program.operations)
         ]
-        read_directly = {
+        read_directly = set(refs_in(program.outputs)) | {
             name
             for step in self._steps
             for name in ([step.input] if step.layer else step.operation.refs())

@@ -8,21 +8,28 @@ from typing import Any
 
 import torch
 
-#: Arithmetic on shapes, and picking one of several results.
+#: Picking one of several results, and multiples of the size of the batch.
 _PYTHON_OPERATORS: dict[str, Callable[..., Any]] = {
     "_operator.getitem": operator.getitem,
-    "_operator.add": operator.add,
-    "_operator.sub": operator.sub,
     "_operator.mul": operator.mul,
-    "_operator.floordiv": operator.floordiv,
-    "_operator.truediv": operator.truediv,
-    "_operator.mod": operator.mod,
-    "_operator.neg": operator.neg,
 }
 
 #: Operators whose text arguments only choose a mode.
 _TEXT_ARGUMENTS_ALLOWED = frozenset(
-    {"pad", "gelu", "einsum", "div", "conv1d", "conv2d", "conv3d", "rms_norm"}
+    {
+        *("pad", "gelu", "einsum", "div", "conv1d", "conv2d", "conv3d", "rms_norm"),
+        *("meshgrid", "quantile", "nanquantile", "scatter_reduce", "linalg_norm"),
+        *("linalg_matrix_norm", "searchsorted", "bucketize"),
+    }
+)
+
+#: Return an argument itself, or a view of it, though their schema hides it.
+HIDDEN_ALIASES = frozenset(
+    {
+        *("getitem", "dropout", "feature_dropout", "alpha_dropout", "type_as"),
+        *("feature_alpha_dropout", "einsum", "atleast_1d", "atleast_2d", "atleast_3d"),
+        *("broadcast_tensors", "meshgrid", "cartesian_prod"),
+    }
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 import torch
@@ -36,7 +37,8 @@ class OwnTensors:
         self._held = {id(tensor): name for name, tensor in held.items()}
         self._known: dict[int, ShapeTensor] = {}
         self._in_memory: dict[_Memory, ShapeTensor] = {}
-        self._alive: list[Tensor] = []  # so that no id is used twice
+        self._alive: list[tuple[Tensor, int]] = []  # so that no id is used twice
+        self._values: dict[int, set[str]] = defaultdict(set)
         self._read = {_storage(tensor) for tensor in held.values()}
         self._written: set[int] = set()
         for qualified, tensor in state.items():
@@ -45,6 +47,11 @@ class OwnTensors:
     def shape(self, tensor: Tensor) -> ShapeTensor:
         """Name and shape; a tensor that was not seen before is a constant."""
         if isinstance(tensor, ShapeTensor):
+            if tensor.owner is not self:
+                raise ValueError(
+                    "its forward code keeps values outside of its modules, in a "
+                    "functools.cache or a global; call the network once before"
+                )
             return tensor
         if id(tensor) not in self._known:
             self._learn(tensor, None)
@@ -63,13 +70,29 @@ class OwnTensors:
         return own and _storage(tensor) not in self._read
 
     def note_write(self, tensor: Tensor) -> None:
-        """A recorded call changes the elements, which are known no more."""
-        self._written.add(_storage(tensor))
+        """A recorded call changes the elements, which are known no more.
+
+        Raises:
+            ValueError: they have been read as another constant too.
+        """
+        storage = _storage(tensor)
+        self._written.add(storage)
+        if storage and len(self._values[storage]) > 1:
+            raise ValueError("its forward code writes into a view of a constant")
+
+    def replaced(self) -> list[str]:
+        """Names of tensors that were given other elements, by `weight.data = ...`."""
+        return [
+            self._known[id(tensor)].value
+            for tensor, address in self._alive
+            if not _is_at(tensor, address)
+        ]
 
     def _learn(self, tensor: Tensor, name: str | None) -> None:
         """Gives a tensor that no call has made its name and shape."""
-        self._alive.append(tensor)
-        self._read.add(_storage(tensor))
+        self._alive.append((tensor, tensor.data_ptr()))
+        storage = _storage(tensor)
+        self._read.add(storage)
         memory = _memory(tensor)
         if name is None and memory in self._in_memory:  # `weight.data`
             self._known[id(tensor)] = self._in_memory[memory]
@@ -81,7 +104,8 @@ class OwnTensors:
         meta = torch.empty_strided(
             tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"
         )
-        shape = shape_tensor(meta, tensor.device, name)
+        shape = shape_tensor(meta, tensor.device, name, self)
+        self._values[storage].add(name)
         self._known[id(tensor)] = shape
         self._in_memory.setdefault(memory, shape)
 
@@ -89,6 +113,13 @@ class OwnTensors:
 def _storage(tensor: Tensor) -> int:
     """Address of its elements; 0 where there are none."""
     return 0 if isinstance(tensor, ShapeTensor) else tensor.untyped_storage().data_ptr()
+
+
+def _is_at(tensor: Tensor, address: int) -> bool:
+    try:
+        return tensor.data_ptr() == address
+    except RuntimeError:  # it has no elements any more
+        return False
 
 
 def _memory(tensor: Tensor) -> _Memory:

@@ -144,4 +144,4 @@ def _outcome(operation: Operation, zeros: dict[str, bool]) -> float | None:
             return 1.0
     if not math.isfinite(outcomes[0]):
         return None
-    return 0.0 if not any(outcomes) else 1.0  # NaN counts as no zero
+    return next((value for value in outcomes if value), 0.0)  # NaN is no zero

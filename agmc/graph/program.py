@@ -12,9 +12,6 @@ import torch
 
 from agmc.graph.operators import operator_of
 
-#: What the tree of arguments may hold besides lists, tuples, dicts and `Ref`.
-Constant = None | bool | int | float | str | torch.dtype | torch.memory_format
-
 
 @dataclass(frozen=True)
 class Ref:

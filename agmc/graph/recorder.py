@@ -32,6 +32,7 @@ class Recorder(TorchDispatchMode):
         state: qualified name -> parameter or buffer of the network.
         held: name -> tensor that its modules hold besides.
         module: the module whose forward code runs.
+        most: operations; more raise a ValueError. None: any number.
 
     Attributes:
         operations: in execution order.
@@ -44,12 +45,15 @@ class Recorder(TorchDispatchMode):
         state: Mapping[str, Tensor],
         held: Mapping[str, Tensor],
         module: CurrentModule,
+        *,
+        most: int | None = None,
     ) -> None:
         super().__init__()
         self.operations: list[Operation] = []
         self.tensors: dict[str, TensorSpec] = {}
         self.sources: dict[str, str] = {}
         self._module = module
+        self._most = most
         self._times: dict[str, int] = {}
         self._taken = {*state, *held}
         self._own = OwnTensors(state, held, lambda: self._free("constant"))
@@ -70,6 +74,10 @@ class Recorder(TorchDispatchMode):
             shape: of the value.
         """
         meta = torch.empty(tuple(shape), dtype=example.dtype, device="meta")
+        last = torch.channels_last
+        if example.ndim == 4 and not example.is_contiguous():
+            if example.is_contiguous(memory_format=last):
+                meta = meta.contiguous(memory_format=last)
         return self._value(meta, example.device, self._free(name))
 
     def ref(self, value: Any) -> Any:
@@ -91,18 +99,25 @@ class Recorder(TorchDispatchMode):
         computable = self._own.is_own if writes else self._own.is_constant
         if read and all(map(computable, read)):
             return func(*args, **kwargs)  # as in `torch.tensor([1, 2]).prod()`
+        if not read and func.namespace != "aten":  # marks of the profiler
+            return func(*args, **kwargs)
         device = _device(args, kwargs, read)
         kind = func._schema.name.rpartition("::")[2]
+        if kind in ("detach", "alias"):
+            return self._same(args[0])
         if kind == "to":  # where a value lies is not for a program to say
             func, args, kwargs = _to_dtype(func, args, kwargs)
             if args[1] is args[0].dtype and not kwargs:
                 return self._elsewhere(args[0], device)
         if kind in _READ_VALUES:
             raise ValueError(
-                f"what its forward code does depends on the value of a tensor ({kind})"
+                "what its forward code does depends on the value of "
+                f"{self.ref(args[0]).name!r} ({kind})"
             )
+        if writes and not (kind.endswith("_") and isinstance(args[0], Tensor)):
+            raise ValueError(f"its forward code writes with {func}; avoid out=, lists")
         given, named = _map(args, self._meta), _map(kwargs, self._meta)
-        if not read:
+        if not read and any(x.name == "device" for x in func._schema.arguments):
             named["device"] = torch.device("meta")
         answer = self._answers.of(func, given, named)
         if not isinstance(answer, (Tensor, list, tuple)):
@@ -128,13 +143,23 @@ class Recorder(TorchDispatchMode):
         result = self._value(answer, device, operation.name)
         if not writes:
             return result
-        written = kwargs.get("out", args[0])
-        self._own.note_write(written)
+        self._own.note_write(args[0])
         if torch.Tag.inplace_view in func.tags:
-            reshape_in_place(written, result)
-        return written
+            reshape_in_place(args[0], result)
+        return args[0]
+
+    def check_state(self) -> None:
+        """Refuses forward code that gave a weight other elements.
+
+        Raises:
+            ValueError: it did, by `weight.data = ...`.
+        """
+        for name in self._own.replaced():
+            raise ValueError(f"its forward code replaces the elements of {name!r}")
 
     def _add(self, operation: Operation, line: str | None) -> None:
+        if len(self.operations) == self._most:
+            raise ValueError("its forward code loops over the batch")
         self.operations.append(operation)
         if line is not None:
             self.sources[operation.name] = line
@@ -142,7 +167,7 @@ class Recorder(TorchDispatchMode):
     def _value(self, meta: Tensor, device: torch.device, name: str) -> ShapeTensor:
         dtype = str(meta.dtype).removeprefix("torch.")
         self.tensors[name] = TensorSpec(tuple(meta.shape), dtype)
-        return shape_tensor(meta, device, name)
+        return shape_tensor(meta, device, name, self._own)
 
     def _part(
         self,
@@ -164,12 +189,18 @@ class Recorder(TorchDispatchMode):
         self._add(pick, line)
         return self._value(part, device, pick.name)
 
+    def _same(self, value: Tensor) -> Tensor:
+        """What `detach` makes: another tensor, the same value and memory."""
+        if not isinstance(value, ShapeTensor):
+            return value.detach()
+        return shape_tensor(value.meta, value.device, value.value, self._own)
+
     def _elsewhere(self, value: Tensor, device: torch.device) -> Tensor:
         """The same value on another device."""
         if value.device == device:
             return value
         shape = self._own.shape(value)
-        return shape_tensor(shape.meta, device, shape.value)
+        return shape_tensor(shape.meta, device, shape.value, self._own)
 
     def _meta(self, value: Any) -> Any:
         if isinstance(value, Tensor):

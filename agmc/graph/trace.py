@@ -13,7 +13,8 @@ from agmc.graph.capture import Capture, capture
 from agmc.graph.groups import find_groups
 from agmc.graph.in_place import without_writes
 from agmc.graph.model_graph import ModelGraph, ParameterSpec, TensorSpec
-from agmc.graph.program import Operation, Program, Ref, without_unread
+from agmc.graph.operators import operator_of
+from agmc.graph.program import Operation, Program, Ref, refs_in, without_unread
 
 
 def trace(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> ModelGraph:
@@ -23,8 +24,7 @@ def trace(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> ModelGr
     those of one input (batch 1).
 
     Args:
-        model: any network whose forward code torch can run on shapes alone, as
-            `torch.export` does.
+        model: any network whose forward code torch can run on shapes alone.
         example_input: a Tensor or a tuple of Tensors, batch first, on the model's
             device.
 
@@ -41,12 +41,15 @@ def trace(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> ModelGr
         [with_size.operation(operation) for operation in captured.operations],
         with_size.arguments(captured.outputs),
     )
+    for operation in operations:
+        _check_operator(operation, captured.sources)
     tensors = {n: with_size.spec(spec) for n, spec in captured.tensors.items()}
     for operation in operations:
         if operation.kind in ("slice_scatter", "select_scatter"):
             tensors.setdefault(operation.name, tensors[next(operation.refs())])
     operations = without_unread([*with_size.made(), *operations], outputs)
     read = {name for operation in operations for name in operation.refs()}
+    read.update(refs_in(outputs))
     program = Program(
         inputs=captured.inputs,
         input_shapes=tuple(tensors[name].shape for name in captured.inputs),
@@ -83,6 +86,19 @@ def trace(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> ModelGr
         sources=captured.sources,
         constants={n: v for n, v in captured.constants.items() if n in program.buffers},
     )
+
+
+def _check_operator(operation: Operation, sources: Mapping[str, str]) -> None:
+    """A network with an operator that could not be run again is refused at once."""
+    try:
+        operator_of(operation.op)
+    except ValueError as error:
+        place = f" in {operation.layer!r}" if operation.layer else ""
+        line = sources.get(operation.name)
+        raise ValueError(
+            f"the network cannot be rebuilt: {error}{place}"
+            + (f" ({line})" if line else "")
+        ) from error
 
 
 class _BatchSize:

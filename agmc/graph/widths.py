@@ -12,11 +12,13 @@ from agmc.graph.program import Operation
 
 _CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
 _TRANSPOSED = frozenset({"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"})
-_PRODUCTS = frozenset({"matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"})
+_PRODUCTS = frozenset(
+    {"matmul", "mm", "bmm", "mv", "dot", "vdot", "addmm", "baddbmm", "einsum"}
+)
 #: Operators that multiply and add in ways that nothing here counts.
 _UNCOUNTED = frozenset(
     {
-        *("tensordot", "bilinear", "inner", "dot", "vdot", "mv", "addmv"),
+        *("tensordot", "bilinear", "inner", "addmv"),
         *("addbmm", "chain_matmul", "linalg_multi_dot", "linalg_matmul", "cdist"),
         *("_native_multi_head_attention", "conv_tbc"),
         *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell"),

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
-from graph_nets import graph_of, quiet_trace
+import torch
+from graph_nets import graph_of, quiet_trace, relative_error
 from hard_nets import HARD
+from torch import nn
 
 from agmc.compression.literals import rewrite_literals
+from agmc.compression.prune import Pruner
+from agmc.plan import PlanSpace
 
 
 def rewritten(graph, group_name, gone):
@@ -84,3 +88,27 @@ def test_a_shuffle_becomes_an_order():
     assert order.tolist() == [0, 3, 5, 1, 2, 4]
     assert name.endswith("_order")
     assert any(args[1:2] == (1,) and len(args) == 3 for args in arguments.values())
+
+
+def test_parts_of_parameters_follow_their_channels():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(3, 6, 3, padding=1)
+            self.last = nn.Conv2d(6, 4, 1)
+            self.scale = nn.Parameter(torch.randn(8))
+            self.place = nn.Parameter(torch.randn(1, 6, 10, 10))
+
+        def forward(self, x):
+            y = self.first(x) * self.scale[:6].view(-1, 1, 1)
+            return self.last(y + self.place[:, :, : y.shape[2], : y.shape[3]])
+
+    net, inputs = Scaled().eval().double(), (torch.randn(2, 3, 8, 8).double(),)
+    graph = quiet_trace(net, inputs)
+    pruner = Pruner(net, graph)
+    for seed in range(3):
+        plan = PlanSpace(graph, min_keep_ratio=0.1).sample(
+            torch.Generator().manual_seed(seed)
+        )
+        small, masked = pruner.prune(plan), pruner.mask(plan)
+        assert relative_error(small(*inputs), masked(*inputs)) <= 1e-9

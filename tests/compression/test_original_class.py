@@ -81,3 +81,28 @@ def test_a_copy_is_saved_with_what_its_graph_needs(tmp_path):
     again = load(tmp_path / "small.safetensors")
     x = images()
     assert relative_error(again(*x), small(*x)) < 1e-6
+
+
+def test_modules_in_two_places_keep_real_weights():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(3, 6, 3, padding=1)
+            self.stem = nn.Sequential(self.first, nn.ReLU())
+            self.last = nn.Conv2d(6, 4, 1)
+            self.only_in_training = nn.Linear(6, 2)
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, x):
+            self.calls += 1
+            y = self.stem(x)
+            if self.training:
+                self.seen = self.only_in_training(y.mean((2, 3)))
+            return self.last(y)
+
+    net, x = Twice().eval(), torch.randn(2, 3, 8, 8)
+    small = compress(net, Plan({"first": 0.5}), x)
+    for model in (net, small):
+        assert all(type(p.data) is torch.Tensor for p in model.parameters())
+    assert not hasattr(net, "seen") and net.calls == 0
+    assert small(x).shape == (2, 4, 8, 8)

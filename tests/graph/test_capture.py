@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
 import torch
@@ -105,3 +106,57 @@ def test_an_error_names_the_line_of_the_forward_code():
 
     with pytest.raises(ValueError, match=r"\(test_capture.py:\d+\)$"):
         trace(Net(forward, conv=conv(3, 4)), images())
+
+
+BY_BATCH = {
+    "a factor": lambda net, x: net.conv(x) * (1 / x.shape[0]),
+    "a root": lambda net, x: net.conv(x) / math.sqrt(x.shape[0]),
+    "a tensor": lambda net, x: net.conv(x) + torch.tensor([float(x.shape[0])]),
+    "a branch": lambda net, x: net.conv(x) * (2 if x.shape[0] % 2 else 1),
+    "a small batch": lambda net, x: net.conv(x) * (2 if x.shape[0] > 4 else 1),
+    "a loop": lambda net, x: torch.stack([net.conv(y[None])[0] for y in x]),
+}
+
+
+@pytest.mark.parametrize("case", BY_BATCH)
+def test_code_that_computes_with_the_size_of_the_batch_is_found_out(case, caplog):
+    net = Net(BY_BATCH[case], conv=conv(3, 4)).eval()
+    with caplog.at_level(logging.WARNING, logger="agmc.graph.capture"):
+        graph = quiet_trace(net, images())
+    assert "fixes the batch size" in caplog.text
+    x = torch.randn(1, 3, 6, 6)
+    again = GraphNetwork(graph.program, {**net.state_dict(), **graph.constants}).eval()
+    assert torch.allclose(again(x), net(x), atol=1e-6)
+
+
+def test_a_layer_may_be_as_wide_as_the_number_that_stands_for_the_batch():
+    net = nn.Sequential(conv(3, 4), nn.Flatten(), nn.Linear(144, 10007)).eval()
+    graph = quiet_trace(net, images())
+    assert graph.tensors[graph.program.output_names()[0]].shape == (1, 10007)
+    again = GraphNetwork(graph.program, net.state_dict()).eval()
+    (x,) = images()
+    assert torch.allclose(again(x), net(x), atol=1e-6)
+
+
+def test_the_memory_format_of_the_example_counts():
+    def forward(net, x):
+        y = net.conv(x).transpose(1, 2).contiguous()
+        return y.flatten(1)
+
+    net = Net(forward, conv=conv(3, 4)).eval()
+    x = images()[0].contiguous(memory_format=torch.channels_last)
+    graph = quiet_trace(net, x)
+    again = GraphNetwork(graph.program, net.state_dict()).eval()
+    assert torch.allclose(again(x), net(x), atol=1e-6)
+
+    def raw(net, x):
+        return net.conv(x.view(x.shape[0], -1).view(x.shape))
+
+    with pytest.raises(ValueError, match="view size is not compatible"):
+        trace(Net(raw, conv=conv(3, 4)).eval(), x)
+    assert quiet_trace(Net(raw, conv=conv(3, 4)).eval(), x.contiguous()).groups == ()
+
+
+def test_a_dictionary_of_inputs_is_refused_with_a_way_out():
+    with pytest.raises(ValueError, match="wrap the network in one that takes these"):
+        trace(conv(3, 4), {"image": images()[0]})

@@ -36,8 +36,9 @@ def test_dimensions_before_the_pooled_ones_are_free():
 
 def test_all_results_of_a_pool_have_its_channels():
     labels = after(mixing_rules.pool, "max_pool2d_with_indices", None, X, [2, 2])
-    label = labels.parts["y"]
-    assert label.dim == 1 and labels.atoms.roots(label.atoms).tolist() == [1, 2, 3, 4]
+    for label, zero in zip(labels.parts["y"], (True, False), strict=True):
+        atoms = labels.atoms.roots(label.atoms).tolist()
+        assert (label.dim, atoms, label.zero) == (1, [1, 2, 3, 4], zero)
     assert "y" not in labels.values
 
 
@@ -123,8 +124,9 @@ def test_only_sums_leave_zeros_out(arguments):
 def test_values_and_positions_have_the_same_channels(arguments, kwargs, dim):
     rule = mixing_rules.reduction
     labels = after(rule, "max", None, X, *arguments, kwargs=kwargs, x=TRAILING)
-    label = labels.parts["y"]
-    assert (label.dim, label.atoms.tolist()) == (dim, [1, 2, 3, 4])
+    for label, zero in zip(labels.parts["y"], (True, False), strict=True):
+        assert (label.dim, label.atoms.tolist()) == (dim, [1, 2, 3, 4])
+        assert label.zero is zero  # the position of a zero is some number
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections import namedtuple
 
 import pytest
@@ -91,7 +92,44 @@ def attention(net, x):
     return net.block(net.attention(y, y, y)[0])
 
 
+def masked_weights(net, x):
+    net.conv.weight.data *= torch.ones_like(net.conv.weight).tril()
+    return net.conv(x)
+
+
+def kept_in_containers(net, x):
+    y = net.conv(x)
+    if "grid" not in net.cache:
+        net.cache["grid"] = torch.linspace(0, 1, y.shape[-1])
+    net.history.append(y)
+    return y * net.cache["grid"]
+
+
+def marked_for_the_profiler(net, x):
+    with torch.profiler.record_function("conv"):
+        return net.conv(x)
+
+
+def parts_of_parameters(net, x):
+    first, _ = net.embedding.split(1)
+    return (
+        net.conv(x)
+        + net.embedding[:1, :, : x.shape[2], : x.shape[3]] * first[0, :, :6, :6]
+    )
+
+
+def coordinates(net, x):
+    rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(6.0), indexing="ij")
+    return net.conv(x) + rows * columns
+
+
+def weights_are_returned(net, x):
+    return net.conv(x), net.conv.bias, net.count
+
+
 FORWARD = (
+    *(masked_weights, kept_in_containers, marked_for_the_profiler, coordinates),
+    *(parts_of_parameters, weights_are_returned),
     *(squeezed_in_place, transposed_in_place, moved_between_devices),
     *(arithmetic_on_constants, sizes_through_tensors, made_of_nothing),
     *(kept_for_next_time, counted_in_a_buffer, several_results, checkpointed),
@@ -114,6 +152,10 @@ def network(forward):
     with pytest.warns(FutureWarning, match="weight_norm"):
         net.old = torch.nn.utils.weight_norm(conv(4, 4))
     net.register_buffer("count", torch.zeros(()))
+    net.embedding = nn.Parameter(torch.randn(2, 4, 8, 8))
+    net.cache, net.history = {}, []
+    with torch.no_grad():  # so that masking changes nothing
+        net.conv.weight.mul_(torch.ones_like(net.conv.weight).tril())
     return net.eval()
 
 
@@ -128,6 +170,7 @@ def test_the_same_is_computed_and_the_network_stays_as_it_was(forward):
     now = net.state_dict()
     assert all(torch.equal(now[name], value) for name, value in state.items())
     again = GraphNetwork(graph.program, {**now, **graph.constants}).eval()
+    assert not net.cache and not net.history
     expected = torch.utils._pytree.tree_leaves(net(*inputs))
     got = torch.utils._pytree.tree_leaves(again(*inputs))
     assert len(expected) == len(got)
@@ -137,10 +180,53 @@ def test_the_same_is_computed_and_the_network_stays_as_it_was(forward):
         )
 
 
+def read_after_a_write(function):
+    def forward(net, x):
+        y = net.conv(x)
+        z = function(y)
+        z += 1
+        return y * 2 + z
+
+    return forward
+
+
+def view_of_a_constant_written(net, x):
+    line = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    y = net.conv(x) + line.view(-1, 1, 1)
+    line[2] = 9.0
+    return y * line.view(-1, 1, 1)
+
+
+def replaced_weight(net, x):
+    net.conv.weight.data = net.conv.weight.data * 2
+    return net.conv(x)
+
+
+def replaced_value(net, x):
+    y = net.conv(x)
+    y.data = y.data * 3
+    return y
+
+
+@functools.cache
+def cached(size):
+    return torch.linspace(0, 1, size)
+
+
 REFUSED = {
-    "depends on the value of a tensor": lambda net, x: (
-        net.conv(x) if x.mean() > 0 else x
+    "writes with aten.mul.out": lambda net, x: torch.mul(
+        net.conv(x).detach(), 2, out=torch.empty(x.shape[0], 4, 6, 6)
     ),
+    "writes with aten._foreach_mul_": lambda net, x: torch._foreach_mul_([x], 2.0),
+    "reads 'conv2d' after": read_after_a_write(lambda y: y.type_as(y)),
+    "'conv2d' after 'add": read_after_a_write(
+        lambda y: torch.einsum("nchw->nhwc", y).permute(0, 3, 1, 2)
+    ),
+    "writes into a view of a constant": view_of_a_constant_written,
+    "replaces the elements of 'conv.weight'": replaced_weight,
+    "replaces a value": replaced_value,
+    "outside of its modules": lambda net, x: net.conv(x) * cached(6),
+    "depends on the value of 'gt'": lambda net, x: net.conv(x) if x.mean() > 0 else x,
     "has control flow": lambda net, x: torch.cond(
         x.sum() > 0, lambda y: y + 1, lambda y: y * 2, (x,)
     ),
@@ -158,6 +244,8 @@ def test_what_cannot_be_recorded_is_refused_in_one_line(reason):
     with pytest.raises(ValueError, match=reason) as caught:
         trace(net, images())
     assert "\n" not in str(caught.value)
+    assert all(type(p.data) is torch.Tensor for p in net.parameters())
+    cached.cache_clear()
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
