@@ -2,16 +2,35 @@
 
 An agent knows no network, no graph and no budget. It sees flat float32 vectors and
 proposes actions in [0, 1]; the environment may clamp a proposal, and the *executed*
-action is what an `Episode` gives back.
+action is what an `Episode` gives back. An agent may also ask for a plan to be measured
+outside of the budget, which takes the place of an episode.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """What is known of whole plans without evaluating any.
+
+    Attributes:
+        levels: for every decision the keep ratios to choose from, ascending, 1 last.
+        cost: keep ratios, float64 `[..., num_decisions]`, -> their cost relative to the
+            budget, float64 `[...]`: at most 1 is within it.
+        clamp: the keep ratios of a whole plan -> those that the budget leaves of them.
+    """
+
+    levels: tuple[tuple[float, ...], ...]
+    cost: Callable[[np.ndarray], np.ndarray]
+    clamp: Callable[[Sequence[float]], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -27,6 +46,7 @@ class AgentContext:
             everywhere as whole channels and the use of the whole budget allow.
         encoder: trained end to end with the agent where given; maps observations
             `[B, observation_dim]` to features `[B, F]`, without randomness.
+        choices: for agents that weigh whole plans; None where nothing is known.
 
     Raises:
         ValueError: for a number outside its range.
@@ -38,6 +58,7 @@ class AgentContext:
     seed: int
     uniform_keep_ratios: tuple[float, ...]
     encoder: nn.Module | None = None
+    choices: Choices | None = None
 
     def __post_init__(self) -> None:
         """Reject numbers out of range before a search starts."""
@@ -117,3 +138,16 @@ class Agent(ABC):
     @abstractmethod
     def observe(self, episode: Episode) -> None:
         """Learn from one finished episode."""
+
+    def probe(self, index: int) -> Sequence[float] | None:
+        """Ask for a measurement in the place of episode `index`.
+
+        Returns:
+            One keep ratio a decision, evaluated as they are, within the budget or not;
+            None plays the episode.
+        """
+        return None
+
+    def observe_probe(self, keep_ratios: Sequence[float], reward: float) -> None:
+        """Learn what a probe found; the keep ratios are those asked for, rounded."""
+        raise NotImplementedError(f"{type(self).__name__} asks for no measurements")

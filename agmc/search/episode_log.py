@@ -31,6 +31,8 @@ class EpisodeRecord:
         cost: of the plan.
         seconds: that the episode took, learning included.
         cached: whether the plan had been evaluated before.
+        probe: whether the agent asked for this very plan, within the budget or not; it
+            is never the result of a search.
     """
 
     episode: int
@@ -40,6 +42,7 @@ class EpisodeRecord:
     cost: Cost
     seconds: float
     cached: bool
+    probe: bool = False
 
     @property
     def evaluation(self) -> Evaluation:
@@ -125,6 +128,7 @@ class EpisodeLog:
             "cost": asdict(record.cost),
             "seconds": round(record.seconds, 6),
             "cached": record.cached,
+            "probe": record.probe,
             "run": self._run,
         }
         return json.dumps(fields, allow_nan=False).encode() + b"\n"
@@ -139,4 +143,5 @@ def _record(fields: dict[str, Any]) -> EpisodeRecord:
         cost=Cost(**{name: int(value) for name, value in fields["cost"].items()}),
         seconds=float(fields["seconds"]),
         cached=bool(fields["cached"]),
+        probe=bool(fields["probe"]),
     )

@@ -23,6 +23,7 @@ from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
 from agmc.plan import PlanSpace
 from agmc.search.budget import Budget, uniform_plan
+from agmc.search.choices import choices_of
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog
 from agmc.search.evaluator import Evaluator
@@ -137,6 +138,7 @@ def find_plan(
         num_episodes=episodes,
         seed=seed,
         uniform_keep_ratios=tuple(uniform_plan(bound).keep_ratio.values()),
+        choices=choices_of(bound),
     )
     return search(
         env, build_agent(context), episodes=episodes, log=log, on_episode=on_episode

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +43,18 @@ class Found:
 
     @classmethod
     def best_of(cls, episodes: tuple[EpisodeRecord, ...]) -> Found:
-        """The result of a search of these episodes, at least one."""
-        best = max(episodes, key=lambda record: record.reward)
+        """The result of a search of these episodes.
+
+        Raises:
+            ValueError: there are probes only.
+        """
+        within = [record for record in episodes if not record.probe]
+        if not within:
+            raise ValueError(
+                f"the agent used up all {len(episodes)} episodes for measurements "
+                "outside of the budget; give it more episodes"
+            )
+        best = max(within, key=lambda record: record.reward)
         return cls(best.plan, best.reward, best.accuracy, best.cost, episodes)
 
 
@@ -83,7 +94,11 @@ def search(
         _logger.info("replaying %d of %d episodes", len(logged), episodes)
     history: list[EpisodeRecord] = []
     for index in range(episodes):
-        record = run_episode(env, agent, index)
+        wanted = agent.probe(index)
+        if wanted is None:
+            record = run_episode(env, agent, index)
+        else:
+            record = run_probe(env, agent, index, wanted)
         if index < len(logged) and logged[index].plan.digest == record.plan.digest:
             record = logged[index]
         elif log:
@@ -94,11 +109,41 @@ def search(
             log.append(record)
         history.append(record)
         if on_episode:
-            best = max(past.reward for past in history)
+            best = max((p.reward for p in history if not p.probe), default=math.nan)
             mean = sum(past.seconds for past in history) / len(history)
             left = episodes - max(len(history), len(logged))
             on_episode(index + 1, episodes, best, mean * left)
     return Found.best_of(tuple(history))
+
+
+def run_probe(
+    env: CompressionEnv, agent: Agent, index: int, keep_ratios: Sequence[float]
+) -> EpisodeRecord:
+    """A measurement that the agent asked for, in the place of an episode.
+
+    Args:
+        env: the network under its budget.
+        agent: that asked; it learns what was found.
+        index: of the episode, counted from 0.
+        keep_ratios: one a decision; rounded to what can be kept.
+    """
+    started = time.perf_counter()
+    space = env.budget.space
+    counts = [d.nearest(ratio) for d, ratio in zip(space, keep_ratios, strict=True)]
+    evaluation = env.evaluate(space.plan(counts))
+    reward = float(env.reward(evaluation.accuracy, evaluation.cost))
+    kept = [count / d.size for count, d in zip(counts, space, strict=True)]
+    agent.observe_probe(kept, reward)
+    return EpisodeRecord(
+        episode=index,
+        plan=evaluation.plan,
+        reward=reward,
+        accuracy=evaluation.accuracy,
+        cost=evaluation.cost,
+        seconds=time.perf_counter() - started,
+        cached=evaluation.cached,
+        probe=True,
+    )
 
 
 def run_episode(env: CompressionEnv, agent: Agent, index: int) -> EpisodeRecord:

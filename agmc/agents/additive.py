@@ -1,0 +1,157 @@
+"""The optimum of additive sensitivities, as an integer program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import scipy.optimize
+import scipy.sparse
+from torch import Tensor
+
+from agmc.agents.agent import AgentContext, Episode
+from agmc.agents.probing import Probing
+
+
+class Additive(Probing):
+    """Takes the plan whose single losses have the smallest sum within the budget.
+
+    Every episode but the last measures what one decision does alone; the last plays the
+    optimum. A baseline: it knows nothing of how decisions act together.
+
+    Args:
+        context: needs `choices`.
+        max_levels: most levels measured for each decision, >= 1.
+
+    Raises:
+        ValueError: a number is out of range, or there are no choices.
+    """
+
+    def __init__(self, context: AgentContext, *, max_levels: int = 8) -> None:
+        share = context.num_episodes / (context.num_episodes + 1)
+        super().__init__(context, probe_share=share, max_levels=max_levels)
+        self._plan: tuple[float, ...] | None = None
+        self._step = 0
+
+    def begin_episode(self, index: int) -> None:
+        """Solve the program before the first episode that is played."""
+        self._step = 0
+        if self._plan is None:
+            self._plan = additive_optimum(
+                self.choices.levels, self.losses(), self.choices.cost
+            )
+
+    def act(self, observation: Tensor, explore: bool = True) -> float:
+        """Return the keep ratio of the next decision."""
+        assert self._plan is not None
+        self._step += 1
+        return self._plan[self._step - 1]
+
+    def observe(self, episode: Episode) -> None:
+        """Nothing more to learn."""
+
+
+def additive_optimum(
+    levels: Sequence[Sequence[float]],
+    losses: Sequence[np.ndarray],
+    cost: Callable[[np.ndarray], np.ndarray],
+    *,
+    max_levels: int = 12,
+    seconds: float = 20.0,
+) -> tuple[float, ...]:
+    """The plan with the smallest sum of losses whose cost is at most 1.
+
+    The cost has to be a sum of functions of one and of two decisions, as multiply-adds
+    and parameters are (channels in times channels out). With x = 1 for the chosen
+    level of a decision and z = 1 for the chosen pair of levels of two decisions that
+    share a term, both are linear; z follows from x through its row and column sums.
+
+    Args:
+        levels: keep ratios of every decision, ascending, 1 last.
+        losses: for every decision one number a level.
+        cost: of keep ratios `[..., num_decisions]`, relative to the budget.
+        max_levels: of a decision; more are thinned out evenly.
+        seconds: after which the best plan so far is taken.
+
+    Raises:
+        ValueError: no plan is within the budget, or none was found in time.
+    """
+    chosen = [_thinned(len(own), max_levels) for own in levels]
+    ratios = [np.array(own)[places] for own, places in zip(levels, chosen, strict=True)]
+    objective = [loss[places] for loss, places in zip(losses, chosen, strict=True)]
+    sizes = [len(own) for own in ratios]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    whole = float(cost(np.ones(len(levels))))
+    single = [_alone(cost, ratios, (i,)) - whole for i in range(len(levels))]
+    pairs = {
+        (i, j): both
+        for i in range(len(levels))
+        for j in range(i)
+        if np.abs(both := _together(cost, ratios, i, j, single, whole)).max() > 1e-9
+    }
+    num_single, count = int(starts[-1]), int(starts[-1])
+    rows: list[tuple[list[int], list[float], float]] = [
+        ([*range(starts[i], starts[i + 1])], [1.0] * sizes[i], 1.0)
+        for i in range(len(levels))
+    ]
+    prices = np.concatenate(single)
+    for (i, j), both in pairs.items():
+        place = count + np.arange(both.size).reshape(both.shape)
+        count += both.size
+        prices = np.concatenate([prices, both.ravel()])
+        for decision, lines in ((i, place), (j, place.T)):
+            for level, line in enumerate(lines):
+                columns = [*line.tolist(), int(starts[decision]) + level]
+                rows.append((columns, [1.0] * len(line) + [-1.0], 0.0))
+    matrix = scipy.sparse.lil_array((len(rows), count))
+    for row, (columns, values, _) in enumerate(rows):
+        matrix[row, columns] = values
+    equal = np.array([right for *_, right in rows])
+    found = scipy.optimize.milp(
+        np.concatenate([*objective, np.zeros(count - num_single)]),
+        constraints=[
+            scipy.optimize.LinearConstraint(matrix.tocsr(), equal, equal),
+            scipy.optimize.LinearConstraint(prices[None], ub=1.0 - whole),
+        ],
+        integrality=np.arange(count) < num_single,
+        bounds=scipy.optimize.Bounds(0, 1),
+        options={"time_limit": seconds, "mip_rel_gap": 1e-4},
+    )
+    if found.x is None:
+        raise ValueError(f"the integer program found no plan: {found.message}")
+    return tuple(
+        float(own[np.argmax(found.x[start : start + len(own)])])
+        for own, start in zip(ratios, starts, strict=False)
+    )
+
+
+def _thinned(count: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def _alone(
+    cost: Callable[[np.ndarray], np.ndarray],
+    ratios: Sequence[np.ndarray],
+    decisions: Sequence[int],
+) -> np.ndarray:
+    """Cost of all levels of some decisions, the others whole."""
+    shape = [len(ratios[i]) for i in decisions]
+    plans = np.ones((*shape, len(ratios)))
+    for axis, i in enumerate(decisions):
+        own = [1] * len(shape)
+        own[axis] = -1
+        plans[..., i] = ratios[i].reshape(own)
+    return cost(plans)
+
+
+def _together(
+    cost: Callable[[np.ndarray], np.ndarray],
+    ratios: Sequence[np.ndarray],
+    i: int,
+    j: int,
+    single: Sequence[np.ndarray],
+    whole: float,
+) -> np.ndarray:
+    """What two decisions cost together beyond what each does alone."""
+    both = _alone(cost, ratios, (i, j))
+    return both - whole - single[i][:, None] - single[j][None]
