@@ -37,6 +37,7 @@ VARIES: dict[str, set[str]] = {
     # A recipe is tuned for the data set it is named after.
     "train": {"epochs", "learning_rate", "batch_size"},
     "finetune": {"epochs", "learning_rate", "batch_size"},
+    "agent": {"algorithm"},
 }
 GIVEN: set[str] = {
     "encoder",  # a module of the embedding, for agents trained end to end

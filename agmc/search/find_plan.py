@@ -14,7 +14,16 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from agmc.agents import DDPG, Agent, AgentContext, Random, Uniform
+from agmc.agents import (
+    DDPG,
+    Additive,
+    Agent,
+    AgentContext,
+    BlackBox,
+    Greedy,
+    Random,
+    Uniform,
+)
 from agmc.compression.importance import Importance, l1
 from agmc.cost.model import CostModel
 from agmc.data import Splits
@@ -70,7 +79,8 @@ def find_plan(
             not read.
         budget: what may be kept; as text "macs:0.5", see `Budget.parse`.
         embedding: "autoencoder", "rules", or a function that builds an `Embedding`.
-        agent: "ddpg", "random", "uniform", or a function that builds an `Agent`.
+        agent: one of `AGENTS` ("ddpg", "additive", "tpe", "uniform", ...), or a
+            function that builds an `Agent`.
         reward: (accuracy, cost) -> float, see `agmc.search.reward`.
         importance: scores the channels; those with the highest stay.
         evaluator: `Evaluator`, or a `functools.partial` of it with other numbers of
@@ -159,8 +169,13 @@ def _rules(context: EmbeddingContext) -> Embedding:
 
 
 AGENTS: Mapping[str, BuildAgent] = {
+    "additive": Additive,
+    "cmaes": functools.partial(BlackBox, algorithm="cmaes"),
     "ddpg": DDPG,
+    "greedy": Greedy,
+    "nsga2": functools.partial(BlackBox, algorithm="nsga2"),
     "random": Random,
+    "tpe": functools.partial(BlackBox, algorithm="tpe"),
     "uniform": Uniform,
 }
 EMBEDDINGS: Mapping[str, BuildEmbedding] = {

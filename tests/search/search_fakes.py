@@ -15,6 +15,7 @@ from agmc.embedding.embedding import Embedding
 from agmc.graph.model_graph import ChannelGroup
 from agmc.plan import PlanSpace
 from agmc.search.budget import BoundBudget, Budget, uniform_plan
+from agmc.search.choices import choices_of
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluation
 from agmc.search.reward import error
@@ -86,5 +87,6 @@ def make_agent(build, *, episodes=20, seed=0, **knobs):
         num_episodes=episodes,
         seed=seed,
         uniform_keep_ratios=tuple(uniform_plan(env.budget).keep_ratio.values()),
+        choices=choices_of(env.budget),
     )
     return build(context, **knobs)

@@ -32,6 +32,7 @@ def test_a_line_holds_the_contract(tmp_path):
         "cost": {"macs": 10, "params": 20, "bytes": 30, "activation_bytes": 40},
         "seconds": 1.5,
         "cached": False,
+        "probe": False,
         "run": "abc",
     }
 

@@ -163,7 +163,7 @@ def test_another_search_in_the_same_directory_is_refused(finished, knobs):
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"agent": "dqn"}, "agent 'dqn' is unknown; choose one of ddpg, random, unif"),
+        ({"agent": "dqn"}, "agent 'dqn' is unknown; choose one of additive"),
         ({"embedding": "bert"}, "embedding 'bert' is unknown; choose one of autoenc"),
         ({"budget": "flops:1"}, "'flops' is unknown; choose one of macs"),
         ({"budget": "macs:0.001"}, "cannot be met: at least"),

@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 from search_fakes import FormulaEvaluator, make_agent, make_env
 
-from agmc.agents import DDPG, Random, Uniform
+from agmc.agents import DDPG, Greedy, Random, Uniform
 from agmc.search.episode_log import EpisodeLog
 from agmc.search.runner import Found, search
 
 EPISODES = 20
-AGENTS = {"ddpg": functools.partial(DDPG, hidden_dim=16), "random": Random}
+AGENTS = {
+    "ddpg": functools.partial(DDPG, hidden_dim=16),
+    "greedy": Greedy,  # measures outside of the budget first
+    "random": Random,
+}
 
 
 def run(directory, *, agent="ddpg", evaluator=None, episodes=EPISODES, **knobs):
@@ -51,6 +55,19 @@ def test_the_best_reward_wins_and_the_first_of_equals():
     assert found.cost.macs <= 0.5 * make_env().budget.original
     again = Found.best_of((found.episodes[first], *found.episodes))
     assert again.plan is found.episodes[first].plan
+
+
+def test_measurements_outside_of_the_budget_are_never_the_result(tmp_path):
+    found, _ = run(tmp_path, agent="greedy")
+    probes = [past for past in found.episodes if past.probe]
+    limit = make_env().budget.limit
+    assert probes[0].cost.macs > limit and probes[0].reward > found.reward
+    assert found.cost.macs <= limit
+    assert [line["probe"] for line in lines_of(tmp_path)] == [
+        past.probe for past in found.episodes
+    ]
+    with pytest.raises(ValueError, match="used up all 2 episodes"):
+        Found.best_of(found.episodes[:2])
 
 
 def test_uniform_is_evaluated_once():
