@@ -32,7 +32,9 @@ def test_every_direct_dependency_has_an_exact_version_in_its_range() -> None:
 
 def test_the_extras_of_the_contract_are_there() -> None:
     extras = set(PROJECT["project"]["optional-dependencies"])
-    assert extras == {"ray", "joblib", "submitit", "sb3", "tracking", "dev"}
+    assert extras == {
+        *("ray", "joblib", "submitit", "sb3", "blackbox", "tracking", "dev")
+    }
 
 
 def test_conf_becomes_part_of_the_package() -> None:
