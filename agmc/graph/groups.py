@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,11 +138,12 @@ def _collect(
         group_of[roots_of_group] = number
         rank_of[roots_of_group] = np.arange(len(roots_of_group))
     slices: list[list[ParameterSlice]] = [[] for _ in members]
+    known: dict[bytes, list[tuple[int, np.ndarray]]] = {}
     for (key, _), roots in zip(slots, roots_of_slot, strict=True):
-        for number, positions in _by_group(group_of[roots]):
-            ranks = rank_of[roots[positions]]
-            by_rank = np.argsort(ranks, kind="stable")
-            index = positions[by_rank.reshape(int(ranks.max()) + 1, -1)]
+        same = roots.tobytes()  # as for all that batch norm has
+        if same not in known:
+            known[same] = list(_indices(roots, group_of, rank_of))
+        for number, index in known[same]:
             slices[number].append(ParameterSlice(*key, index))
     tensors: list[list[str]] = [[] for _ in members]
     for name, roots in carried.items():
@@ -194,6 +195,16 @@ def _collect(
         shuffles={last: s for last, s in shuffles.items() if last in channels},
         unprunable=tuple(reasons),
     )
+
+
+def _indices(
+    roots: np.ndarray, group_of: np.ndarray, rank_of: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The groups of a slot, with the positions of each as `ParameterSlice.index`."""
+    for number, positions in _by_group(group_of[roots]):
+        ranks = rank_of[roots[positions]]
+        by_rank = np.argsort(ranks, kind="stable")
+        yield number, positions[by_rank.reshape(int(ranks.max()) + 1, -1)]
 
 
 def _signatures(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -54,9 +55,8 @@ class Recorder(TorchDispatchMode):
         self.sources: dict[str, str] = {}
         self._module = module
         self._most = most
-        self._times: dict[str, int] = {}
-        self._taken = {*state, *held}
-        self._own = OwnTensors(state, held, lambda: self._free("constant"))
+        self._free = _FreeNames((*state, *held))
+        self._own = OwnTensors(state, held, functools.partial(self._free, "constant"))
         self._answers = ShapeAnswers()
         self._autocast_depth = _autocast_depth()
 
@@ -207,8 +207,19 @@ class Recorder(TorchDispatchMode):
             return self._own.shape(value).meta
         return torch.device("meta") if isinstance(value, torch.device) else value
 
-    def _free(self, name: str) -> str:
-        """`relu`, `relu_1`, `relu_2`, ... and no name of a parameter."""
+
+class _FreeNames:
+    """Names that no value has: `relu`, `relu_1`, `relu_2`, ...
+
+    An object of its own, so that a recorder is no part of a cycle: it and all that it
+    recorded go with its last reader, which matters where memory does.
+    """
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._times: dict[str, int] = {}
+
+    def __call__(self, name: str) -> str:
         while True:
             times = self._times.get(name, 0)
             self._times[name] = times + 1
