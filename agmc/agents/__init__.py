@@ -3,6 +3,7 @@
 from agmc.agents.additive import Additive
 from agmc.agents.agent import Agent, AgentContext, Choices, Episode
 from agmc.agents.black_box import BlackBox
+from agmc.agents.critic import Critic
 from agmc.agents.ddpg import DDPG
 from agmc.agents.greedy import Greedy
 from agmc.agents.random import Random
@@ -14,6 +15,7 @@ __all__ = [
     "Agent",
     "AgentContext",
     "BlackBox",
+    "Critic",
     "Choices",
     "Episode",
     "Greedy",

@@ -20,6 +20,7 @@ from agmc.agents import (
     Agent,
     AgentContext,
     BlackBox,
+    Critic,
     Greedy,
     Random,
     Uniform,
@@ -171,6 +172,7 @@ def _rules(context: EmbeddingContext) -> Embedding:
 AGENTS: Mapping[str, BuildAgent] = {
     "additive": Additive,
     "cmaes": functools.partial(BlackBox, algorithm="cmaes"),
+    "critic": Critic,
     "ddpg": DDPG,
     "greedy": Greedy,
     "nsga2": functools.partial(BlackBox, algorithm="nsga2"),

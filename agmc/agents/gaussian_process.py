@@ -1,0 +1,136 @@
+"""A Gaussian process over whole plans: what reward to expect, and how surely.
+
+Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006: regression by
+algorithm 2.1, hyperparameters by the marginal likelihood and its gradient, section 5.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.optimize import minimize
+
+_PRIOR = {"slopes": 0.3, "shared": 0.3, "bends": 0.3, "length": 2.0, "noise": 0.02}
+_PRIOR_SPREAD = 1.5  # of the logarithms
+_JITTER = 1e-6
+
+
+class GaussianProcess:
+    """Regression of standardised rewards on D numbers a plan.
+
+    The kernel is a sum of three: a slope for every number, independent of the others;
+    slopes that are alike where decisions look alike; and bends, Matern 5/2. All five
+    hyperparameters are positive and have a log-normal prior, since there are few
+    rewards to fit them to.
+
+    Args:
+        alike: float64 `[D, F]`, a description of each decision; the shared slopes have
+            the covariance `alike @ alike.T`.
+    """
+
+    def __init__(self, alike: np.ndarray) -> None:
+        self._alike = alike
+        self._log = np.log(np.array(list(_PRIOR.values())))
+
+    @property
+    def hyperparameters(self) -> Mapping[str, float]:
+        """Variances of the three kernels, of the noise, and the length of a bend."""
+        return dict(zip(_PRIOR, np.exp(self._log).tolist(), strict=True))
+
+    def fit(self, plans: np.ndarray, rewards: np.ndarray) -> None:
+        """Sets the hyperparameters to the most probable ones.
+
+        Args:
+            plans: float64 `[N, D]`.
+            rewards: float64 `[N]`, of mean 0 and variance 1.
+        """
+        linear = plans @ plans.T
+        shared = (plans @ self._alike) @ (plans @ self._alike).T
+        distance = _distance(plans, plans)
+        prior = np.log(np.array(list(_PRIOR.values())))
+
+        def objective(log: np.ndarray) -> tuple[float, np.ndarray]:
+            """Negative log posterior and its gradient."""
+            slopes, likeness, bends, length, noise = np.exp(log)
+            away = np.sqrt(5.0) * distance / length
+            bend = bends * _matern(away)
+            covariance = slopes * linear + likeness * shared + bend
+            covariance[np.diag_indices_from(covariance)] += noise + _JITTER
+            factor = cho_factor(covariance, lower=True)
+            weights = cho_solve(factor, rewards)
+            inverse = cho_solve(factor, np.eye(len(rewards)))
+            outer = inverse - np.outer(weights, weights)
+            gradient = 0.5 * np.array(
+                [
+                    slopes * np.vdot(outer, linear),
+                    likeness * np.vdot(outer, shared),
+                    np.vdot(outer, bend),
+                    bends / 3 * np.vdot(outer, away**2 * (1 + away) * np.exp(-away)),
+                    noise * np.trace(outer),
+                ]
+            )
+            from_prior = (log - prior) / _PRIOR_SPREAD
+            value = (
+                0.5 * rewards @ weights
+                + np.log(np.diag(factor[0])).sum()
+                + 0.5 * from_prior @ from_prior
+            )
+            return float(value), gradient + from_prior / _PRIOR_SPREAD
+
+        found = minimize(
+            objective, self._log, jac=True, method="L-BFGS-B", options={"maxiter": 30}
+        )
+        self._log = found.x
+
+    def condition(self, plans: np.ndarray, rewards: np.ndarray) -> None:
+        """Takes the plans and their rewards in, with the hyperparameters as they are.
+
+        Args:
+            plans: as of `fit`.
+            rewards: as of `fit`.
+        """
+        self._plans = plans
+        covariance = self._covariance(plans, plans)
+        noise = np.exp(self._log[4])
+        covariance[np.diag_indices_from(covariance)] += noise + _JITTER
+        self._factor = cho_factor(covariance, lower=True)
+        self._weights = cho_solve(self._factor, rewards)
+
+    def predict(self, plans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the reward without noise.
+
+        Args:
+            plans: float64 `[M, D]`.
+
+        Returns:
+            Two arrays float64 `[M]`.
+        """
+        across = self._covariance(plans, self._plans)
+        slopes, likeness, bends, _, _ = np.exp(self._log)
+        own = slopes * (plans**2).sum(1) + bends
+        own += likeness * ((plans @ self._alike) ** 2).sum(1)
+        explained = solve_triangular(self._factor[0], across.T, lower=True)
+        variance = own - (explained**2).sum(0)
+        return across @ self._weights, np.sqrt(np.maximum(variance, 1e-12))
+
+    def _covariance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        slopes, likeness, bends, length, _ = np.exp(self._log)
+        shared = (a @ self._alike) @ (b @ self._alike).T
+        bend = _matern(np.sqrt(5.0) * _distance(a, b) / length)
+        covariance: np.ndarray = slopes * a @ b.T + likeness * shared + bends * bend
+        return covariance
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Euclidean, `[N, D]` and `[M, D]` -> `[N, M]`."""
+    squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    distance: np.ndarray = np.sqrt(np.maximum(squared, 0.0))
+    return distance
+
+
+def _matern(away: np.ndarray) -> np.ndarray:
+    """Matern 5/2 of sqrt(5) times the distance in lengths."""
+    correlation: np.ndarray = (1 + away + away**2 / 3) * np.exp(-away)
+    return correlation

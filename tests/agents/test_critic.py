@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from agent_plans import LEVELS, chain_cost, clamp, context, play
+
+from agmc.agents import Choices, Critic, Episode, Random
+
+WORTH = np.array([0.2, 1.5, 0.1, 1.0, 0.4, 0.8])
+
+
+def reward(plan: np.ndarray) -> float:
+    """What is kept is worth something; the last bit of it less."""
+    return float(WORTH @ np.log(plan))
+
+
+def best(played: Sequence[tuple[Sequence[float], float]]) -> float:
+    return max(value for _, value in played)
+
+
+def optimum() -> float:
+    """Of all plans, by trying them."""
+    grids = np.meshgrid(*[LEVELS] * 6, indexing="ij")
+    plans = np.stack([grid.ravel() for grid in grids], axis=1)
+    plans = plans[chain_cost(plans) <= 1]
+    return float((np.log(plans) @ WORTH).max())
+
+
+def test_it_finds_the_optimum_with_few_evaluations() -> None:
+    optimal = optimum()
+    for seed in range(2):
+        played = play(Critic(context(6, seed=seed)), reward, 40, num_decisions=6)
+        by_chance = play(Random(context(6, seed=seed)), reward, 40, num_decisions=6)
+        assert best(played) > best(by_chance)
+        assert best(played) == pytest.approx(optimal, rel=0.02)
+
+
+def test_it_begins_with_uniform_and_never_repeats_a_plan_without_need() -> None:
+    plans = [plan for plan, _ in play(Critic(context()), reward_of_four, 40)]
+    assert plans[0] == context().uniform_keep_ratios
+    assert len(set(plans[8:])) == len(plans[8:])
+
+
+def reward_of_four(plan: np.ndarray) -> float:
+    return -float(((plan - [0.9, 0.2, 0.3, 0.8]) ** 2).sum())
+
+
+def test_the_seed_decides() -> None:
+    plans = [
+        [plan for plan, _ in play(Critic(context(seed=s)), reward_of_four, 15)]
+        for s in (1, 1, 2)
+    ]
+    assert plans[0] == plans[1] != plans[2]
+
+
+def test_without_a_budget_to_use_up_it_follows_the_reward() -> None:
+    free = replace(
+        context(), choices=Choices((LEVELS,) * 4, lambda r: 0.3 * chain_cost(r), tuple)
+    )
+    agent = Critic(free)
+    found = []
+    for index in range(50):
+        agent.begin_episode(index)
+        asked = [agent.act(torch.zeros(1)) for _ in range(4)]
+        plan = [min(LEVELS, key=lambda level: abs(level - a)) for a in asked]
+        found.append(reward_of_four(np.array(plan)))
+        agent.observe(Episode(torch.zeros(4, 1), torch.tensor(plan), found[-1]))
+    assert max(found) > -0.05
+
+
+def test_plans_under_way_are_not_proposed_again() -> None:
+    agent, waiting, plans = Critic(context()), [], []
+    for index in range(24):
+        agent.begin_episode(index)
+        plan = clamp([agent.act(torch.zeros(1)) for _ in range(4)])
+        waiting.append(plan)
+        plans.append(plan)
+        if len(waiting) == 3:  # three evaluations at a time
+            for done in waiting:
+                value = reward_of_four(np.array(done))
+                agent.observe(Episode(torch.zeros(4, 1), torch.tensor(done), value))
+            waiting.clear()
+    assert len(set(plans[9:])) == len(plans[9:])
+
+
+def test_it_knows_the_best_and_the_latest_plans() -> None:
+    agent = Critic(context(), memory=16)
+    for number in range(40):
+        agent._plans.append(np.full(4, 0.5))
+        agent._rewards.append(float(-number))
+    _, rewards = agent._known()
+    assert rewards.tolist() == [-float(n) for n in (*range(12), *range(36, 40))]
+
+
+@pytest.mark.parametrize(
+    "knob",
+    [{"first_plans": 1}, {"proposals": 8}, {"rounds": -1}, {"refit": 0}]
+    + [{"memory": 2}, {"spread": 0.0}],
+)
+def test_numbers_out_of_range_are_refused(knob: dict[str, float]) -> None:
+    (name,) = knob
+    with pytest.raises(ValueError, match=name):
+        Critic(context(), **knob)
+
+
+def test_it_needs_choices() -> None:
+    with pytest.raises(ValueError, match=r"context\.choices"):
+        Critic(replace(context(), choices=None))
