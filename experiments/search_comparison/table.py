@@ -1,0 +1,116 @@
+"""The table of the search comparison: best of N, with intervals, and its targets."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import t
+
+from agmc.report.experiment import Target, write_experiment
+
+AFTER = (10, 25, 50, 100, 200)
+COMMAND = "python experiments/search_comparison/run.py --data F --weights F --results F"
+OURS = "critic"
+
+
+def write(folder: Path, results: Path) -> None:
+    """Writes what the results folder has of every setting."""
+    runs: dict[tuple[str, float], dict[str, list[dict[str, Any]]]]
+    runs = defaultdict(lambda: defaultdict(list))
+    for file in sorted(results.glob("*.json")):
+        if not file.name.endswith("_tuned.json"):
+            run = json.loads(file.read_text())
+            runs[run["network"], run["budget"]][run["agent"]].append(run)
+    rows, targets = [], []
+    for (network, budget), agents in sorted(runs.items(), reverse=True):
+        order = sorted(agents, key=lambda agent: -final(agents[agent]))
+        for agent in order:
+            rows.append(row(network, budget, agents[agent], results))
+        if OURS in agents and len(agents) > 1:
+            other = next(agent for agent in order if agent != OURS)
+            ours, theirs = final(agents[OURS]), final(agents[other])
+            targets.append(
+                Target(
+                    f"{network}, macs {budget}: best of 200 of {OURS}, mean",
+                    f"> {100 * theirs:.2f} ({other}, the best other agent)",
+                    f"{100 * ours:.2f}",
+                    ours > theirs,
+                    COMMAND,
+                )
+            )
+    write_curves(
+        folder, list(itertools.chain(*(a for r in runs.values() for a in r.values())))
+    )
+    note = (
+        f"torch {torch.__version__}, one thread a run, "
+        f"{torch.backends.cpu.get_cpu_capability()}; CPU seconds are of a whole search."
+    )
+    write_experiment(folder, rows, targets, note)
+
+
+def row(
+    network: str, budget: float, runs: Sequence[dict[str, Any]], results: Path
+) -> dict[str, str]:
+    """One agent in one setting."""
+    cells = {
+        "network": network,
+        "macs kept": f"{budget:g}",
+        "agent": runs[0]["agent"],
+        "seeds": f"{len(runs)}",
+    }
+    for number in AFTER:
+        cells[f"best of {number}"] = interval(
+            [best_of(run, number) for run in runs if len(run["curve"])]
+        )
+    cells["5,000 images"] = interval([run["whole"] for run in runs])
+    file = results / f"{median(runs)['name']}_tuned.json"
+    tuned = json.loads(file.read_text())["accuracy"] if file.exists() else None
+    cells["fine-tuned"] = "-" if tuned is None else f"{100 * tuned:.2f}"
+    cells["CPU s"] = f"{np.median([run['cpu_seconds'] for run in runs]):.0f}"
+    return cells
+
+
+def best_of(run: dict[str, Any], number: int) -> float:
+    """The highest accuracy of the first evaluations within the budget."""
+    curve: list[float] = run["curve"]
+    return curve[min(number, len(curve)) - 1]
+
+
+def final(runs: Sequence[dict[str, Any]]) -> float:
+    """Mean of the best after all evaluations."""
+    return float(np.mean([run["curve"][-1] for run in runs]))
+
+
+def median(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The run with the median result, the lower of the two in the middle."""
+    ordered = sorted(runs, key=lambda run: (run["curve"][-1], run["seed"]))
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def interval(shares: Sequence[float]) -> str:
+    """Mean in percent, with half of its 95 % interval where there are several."""
+    if min(shares) == 0.0:
+        return "-"  # nothing was evaluated within the budget yet
+    mean = f"{100 * float(np.mean(shares)):.2f}"
+    if len(shares) == 1:
+        return mean
+    error = float(np.std(shares, ddof=1)) / len(shares) ** 0.5
+    return f"{mean} ± {100 * t.ppf(0.975, len(shares) - 1) * error:.2f}"
+
+
+def write_curves(folder: Path, runs: Sequence[dict[str, Any]]) -> None:
+    """Best so far of every run, every tenth evaluation."""
+    with (folder / "curves.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        after = (1, *range(10, 201, 10))
+        writer.writerow(["network", "macs kept", "agent", "seed", *after])
+        for run in runs:
+            key = [run[name] for name in ("network", "budget", "agent", "seed")]
+            writer.writerow([*key, *(f"{best_of(run, n):.3f}" for n in after)])
