@@ -45,9 +45,8 @@ def write(folder: Path, results: Path) -> None:
                     COMMAND,
                 )
             )
-    write_curves(
-        folder, list(itertools.chain(*(a for r in runs.values() for a in r.values())))
-    )
+    every = [run for agents in runs.values() for part in agents.values() for run in part]
+    write_curves(folder, every)
     note = (
         f"torch {torch.__version__}, one thread a run, "
         f"{torch.backends.cpu.get_cpu_capability()}; CPU seconds are of a whole search."
