@@ -45,8 +45,8 @@ def write(folder: Path, results: Path) -> None:
                     COMMAND,
                 )
             )
-    every = [run for agents in runs.values() for part in agents.values() for run in part]
-    write_curves(folder, every)
+    parts = [part for agents in runs.values() for part in agents.values()]
+    write_curves(folder, [run for part in parts for run in part])
     note = (
         f"torch {torch.__version__}, one thread a run, "
         f"{torch.backends.cpu.get_cpu_capability()}; CPU seconds are of a whole search."
