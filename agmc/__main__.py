@@ -43,12 +43,29 @@ def main() -> None:
 
 
 def _command_first(arguments: list[str]) -> None:
-    """Turns `agmc train model=...` into the override `command=train`."""
+    """Turns `agmc compare A B seed=1` into the overrides `command=compare runs=[A,B]`.
+
+    Only `report` and `compare` take directories.
+    """
     index = 2 if arguments[1:2] in (["-m"], ["--multirun"]) else 1
     word = arguments[index] if len(arguments) > index else "-"
-    if "=" not in word and not word.startswith(("-", "+", "~")):
-        _command(word)
-        arguments[index] = f"command={word}"
+    if not _is_word(word):
+        return
+    _command(word)
+    rest = arguments[index + 1 :]
+    runs = []
+    if word in ("report", "compare"):
+        # A sweep may have called its directories `agent=ddpg,seed=1`.
+        runs = [text for text in rest if _is_word(text) or Path(text).is_dir()]
+        rest = [text for text in rest if text not in runs]
+    if runs:
+        quoted = (text.replace("\\", "\\\\").replace("'", "\\'") for text in runs)
+        rest.append("runs=[" + ",".join(f"'{text}'" for text in quoted) + "]")
+    arguments[index:] = [f"command={word}", *rest]
+
+
+def _is_word(argument: str) -> bool:
+    return "=" not in argument and not argument.startswith(("-", "+", "~"))
 
 
 def _config_directory() -> Path:
@@ -94,6 +111,7 @@ def _job(config: DictConfig) -> Job:
         "batch_size": evaluator.batch_size,
         "checkpoint": config.checkpoint,
         "runs": [str(run) for run in runs if run is not None],
+        "reference": config.reference,
         "seed": config.seed,
     }
     check_knobs(Job, values)

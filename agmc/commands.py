@@ -26,18 +26,20 @@ from agmc.models import save_weights
 from agmc.pipeline import Pipeline, show_epochs, summary, write_json
 from agmc.plan import Plan, PlanSpace, kept_channels
 from agmc.report.before_after import before_after, budget_text
-from agmc.report.compare import compare_runs
+from agmc.report.compare import Comparison
+from agmc.report.compare_page import write_comparison
 from agmc.report.graph_page import write_graph_page
 from agmc.report.groups import groups_table
 from agmc.report.latency import latency_tables
 from agmc.report.layers import layers_table
 from agmc.report.page import write_report
 from agmc.report.progress import Progress
+from agmc.report.run_record import final_values
 from agmc.report.table import Table
+from agmc.report.watch import Watch
 from agmc.search.budget import Budget
 from agmc.search.find_plan import find_plan
 from agmc.training import Execution, train_base
-from agmc.whole_file import write_whole
 
 _log = logging.getLogger("agmc")
 
@@ -48,7 +50,7 @@ def compress(job: Job) -> None:
     given = None if job.plan is None else Plan.load(job.plan)
     execution: Execution = job.make("execution")
     finetune, rooms = job.make("finetune"), _rooms_of_the_search(job)
-    with Progress() as progress:
+    with _progress(job) as progress:
         splits, model = _data_and_model(job, progress)
         # What cannot be done is refused here, before the training.
         progress.stage("trace")
@@ -80,15 +82,11 @@ def compress(job: Job) -> None:
             seed=job.seed,
         )
         result = pipeline.run(
-            model,
-            graph,
-            splits,
-            plan,
-            (budget.metric, bound.limit),
-            job.directory,
-            progress,
+            *(model, graph, splits, plan, (budget.metric, bound.limit)),
+            *(job.directory, progress),
             record={"search": search, **job.record},
         )
+        progress.track(0, final_values(result), of="final")
     _show(before_after(result))
     _log.info("%s\neverything is in %s", budget_text(result), job.directory)
 
@@ -115,7 +113,7 @@ def _search(
     progress: Progress,
 ) -> tuple[Plan, dict[str, Any]]:
     """The best plan that the search finds, and what the record says of the search."""
-    episodes = job.episodes
+    watch = Watch(progress, job.budget)
     found = find_plan(
         model,
         splits,
@@ -123,17 +121,16 @@ def _search(
         **rooms,
         min_keep_ratio=job.min_keep_ratio,
         round_to=job.round_to,
-        episodes=episodes,
+        episodes=job.episodes,
         seed=job.seed,
         directory=job.directory,
         graph=graph,
         on_stage=lambda name: progress.stage(
-            name, total=episodes if name == "search" else None, unit="episode"
+            name, total=job.episodes if name == "search" else None, unit="episode"
         ),
-        on_episode=lambda done, total, best, left: progress.step(
-            done, best_reward=best
-        ),
+        on_episode=watch,
     )
+    watch.finish(found.episodes)
     return found.plan, summary(found)
 
 
@@ -146,7 +143,7 @@ def train(job: Job) -> None:
         )
     execution: Execution = job.make("execution")
     weights = job.directory / "weights.safetensors"
-    with Progress() as progress:
+    with _progress(job) as progress:
         splits, model = _data_and_model(job, progress)
         graph_of(model, splits)  # refuses what cannot be compressed later
         _train(job, model, splits, execution, progress)
@@ -195,9 +192,7 @@ def graph(job: Job) -> None:
     splits: Splits = job.make("data")
     model = load(job.checkpoint) if job.checkpoint else _model(job, splits)
     traced = trace(model, splits.example_input())
-    _show(layers_table(traced))
-    if traced.groups:
-        _show(groups_table(traced))
+    _show(layers_table(traced), *([groups_table(traced)] if traced.groups else []))
     page, _ = write_graph_page(traced, job.directory, title=job.network)
     for reason in traced.unprunable:
         _log.info("%s", reason)
@@ -224,8 +219,7 @@ def profile(job: Job) -> None:
         whole = kept_channels(graph, None)
         measured = Stopwatch(model, graph, seconds=profiler.seconds).measure(whole)
     operators, totals = latency_tables(LatencyModel(graph, table), whole, measured)
-    _show(operators)
-    _show(totals)
+    _show(operators, totals)
     _log.info("the table is in %s", path)
 
 
@@ -236,10 +230,15 @@ def report(job: Job) -> None:
 
 
 def compare(job: Job) -> None:
-    """Shows several runs side by side and writes the table as `compare.md`."""
-    table = compare_runs(job.required_runs())
-    _show(table)
-    write_whole(job.directory / "compare.md", table.markdown())
+    """Compares runs: tables and curves, means and intervals over seeds."""
+    comparison = Comparison.of(job.required_runs(), reference=job.reference)
+    _show(*comparison.tables(short=True))
+    _log.info("%s", write_comparison(comparison, job.directory))
+
+
+def _progress(job: Job) -> Progress:
+    """What shows the run and, where the configuration says so, tracks it."""
+    return Progress(tracker=job.make("tracking")(job.directory, job.record))
 
 
 def _data_and_model(job: Job, progress: Progress) -> tuple[Splits, nn.Module]:
@@ -288,8 +287,9 @@ def _measured(job: Job, model: nn.Module, splits: Splits, path: Path) -> Measure
     )
 
 
-def _show(table: Table) -> None:
-    Console().print(table.rich())
+def _show(*tables: Table) -> None:
+    for table in tables:
+        Console().print(table.rich())
 
 
 COMMANDS: dict[str, Callable[[Job], None]] = {

@@ -31,6 +31,7 @@ class Job:
         batch_size: images per forward pass of an evaluation.
         checkpoint: a saved network.
         runs: directories of finished runs.
+        reference: the group of runs that others are measured against; None: the first.
         seed: of everything random.
     """
 
@@ -51,6 +52,7 @@ class Job:
     batch_size: int
     checkpoint: str | None
     runs: Sequence[str]
+    reference: str | None
     seed: int
 
     def required_checkpoint(self) -> Path:

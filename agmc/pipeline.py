@@ -248,6 +248,8 @@ def show_epochs(progress: Progress) -> Callable[[EpochRecord], None]:
     def show(record: EpochRecord) -> None:
         note = f"loss {record.loss:.3f}, train accuracy {record.accuracy:.3f}"
         progress.step(record.epoch, note=note)
+        values = ("loss", "accuracy", "learning_rate")
+        progress.track(record.epoch, {name: getattr(record, name) for name in values})
 
     return show
 

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embedding": {"graph", "plan", "whole_file"},
     "compression": {"graph", "plan"},
     "training": {"data", "whole_file"},
+    "tracking": {"whole_file"},
 }
 MAY_IMPORT["search"] = {*MAY_IMPORT}
 MAY_IMPORT["export"] = {*MAY_IMPORT}
@@ -60,16 +61,18 @@ OWNERS: dict[str, set[str]] = {
     "onnxruntime": {"export"},
     "onnxscript": {"export"},
     "safetensors": {"export", "models", "training", "embedding", "data"},
-    "scipy": {"agents"},
+    "scipy": {"agents", "report"},
     "optuna": {"agents"},
     "rich": {"report", "commands"},
     "hydra": {"__main__"},
-    "omegaconf": {"__main__"},
+    "omegaconf": {"__main__", "report"},
+    "mlflow": {"tracking"},
+    "tensorboard": {"tracking"},
 }
 #: Declared, but imported by no file: `torch.onnx.export` calls them.
 CALLED_BY_OTHERS = {"onnx", "onnxscript"}
 #: Name to import -> the extra that declares it.
-EXTRAS = {"optuna": "blackbox"}
+EXTRAS = {"optuna": "blackbox", "mlflow": "tracking", "tensorboard": "tracking"}
 #: Name to import -> name on the index, where they differ.
 DISTRIBUTIONS = {
     "PIL": "pillow",

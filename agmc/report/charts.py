@@ -59,7 +59,7 @@ def bars(
             f'<text x="{left + room + 6}" y="{top + 13}">{_escape(text)}</text></g>'
         )
     summary = "; ".join(f"{name}: {text}" for name, _, text in rows)
-    return _svg(title, summary, step * len(rows) + 2, parts)
+    return svg(title, summary, step * len(rows) + 2, parts)
 
 
 def best_so_far(
@@ -74,7 +74,7 @@ def best_so_far(
         y_name: of the vertical axis.
     """
     xs, ys = zip(*points, strict=True)
-    frame = _Frame.around(xs, ys)
+    frame = Frame.around(xs, ys)
     parts = frame.axes(x_name, y_name, whole_x=True)
     parts += [frame.dot(x, y) for x, y in points]
     best = -math.inf
@@ -90,7 +90,7 @@ def best_so_far(
     path.append(f"H{frame.x(xs[-1]):.1f}")
     parts.append(f'<path class="best" d="{"".join(path)}"/>')
     summary = f"{len(points)} points; the best is {best:.4g}"
-    return _svg(title, summary, HEIGHT, parts)
+    return svg(title, summary, HEIGHT, parts)
 
 
 def scatter(
@@ -116,7 +116,7 @@ def scatter(
     """
     everything = [*points, *((mark.x, mark.y) for mark in marks)]
     xs, ys = zip(*everything, strict=True)
-    frame = _Frame.around((0.0, *xs, *([] if limit is None else [limit])), ys)
+    frame = Frame.around((0.0, *xs, *([] if limit is None else [limit])), ys)
     parts = frame.axes(x_name, y_name, text=text)
     if limit is not None:
         x = frame.x(limit)
@@ -132,31 +132,35 @@ def scatter(
             f'cx="{x:.1f}" cy="{y:.1f}" r="5"/></g>'
         )
     summary = "; ".join(f"{m.name}: {text(m.x)}, {text(m.y)}" for m in marks)
-    return _svg(title, f"{len(points)} points; {summary}", HEIGHT, parts)
+    return svg(title, f"{len(points)} points; {summary}", HEIGHT, parts)
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
     """The rectangle of a chart: data ranges and where they lie on the page."""
 
     x_ticks: tuple[float, ...]
     y_ticks: tuple[float, ...]
 
     @classmethod
-    def around(cls, xs: Iterable[float], ys: Iterable[float]) -> _Frame:
+    def around(cls, xs: Iterable[float], ys: Iterable[float]) -> Frame:
+        """The frame that shows all points."""
         xs, ys = list(xs), list(ys)
         return cls(_ticks(min(xs), max(xs)), _ticks(min(ys), max(ys)))
 
     def x(self, value: float) -> float:
+        """Where a value lies on the page."""
         first, last = self.x_ticks[0], self.x_ticks[-1]
         return _LEFT + (value - first) / (last - first) * (WIDTH - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
+        """Where a value lies on the page; greater ones are higher, with smaller y."""
         first, last = self.y_ticks[0], self.y_ticks[-1]
         share = (value - first) / (last - first)
         return HEIGHT - _BOTTOM - share * (HEIGHT - _TOP - _BOTTOM)
 
     def dot(self, x: float, y: float) -> str:
+        """A point of many."""
         return f'<circle class="dot" cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="2"/>'
 
     def axes(
@@ -167,6 +171,7 @@ class _Frame:
         whole_x: bool = False,
         text: Callable[[float], str] = "{:g}".format,
     ) -> list[str]:
+        """Lines, numbers and names; `whole_x` leaves fractions out."""
         floor = HEIGHT - _BOTTOM
         parts = []
         for value in self.y_ticks:
@@ -207,9 +212,13 @@ def _ticks(low: float, high: float) -> tuple[float, ...]:
     return tuple(round(index * step, 12) for index in range(first, last + 1))
 
 
-def _svg(title: str, summary: str, height: int, parts: Iterable[str]) -> str:
+def svg(
+    title: str, summary: str, height: int, parts: Iterable[str], *, alone: bool = False
+) -> str:
+    """An `<svg>` element; `alone` makes it a file that is no part of a page."""
+    space = 'xmlns="http://www.w3.org/2000/svg" ' if alone else ""
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'<svg {space}viewBox="0 0 {WIDTH} {height}" role="img" '
         f'aria-label="{_escape(f"{title}. {summary}")}">{"".join(parts)}</svg>'
     )
 

@@ -1,118 +1,260 @@
-"""compare_runs: several run directories side by side."""
+"""Comparison: runs and sweeps side by side, means over seeds with intervals."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
-from agmc.report.quantity import (
-    MISSING,
-    duration_text,
-    milliseconds_text,
-    points_text,
-    share_text,
-)
-from agmc.report.run_record import load_result, number, section
+import numpy as np
+
+from agmc.report.compared_run import ComparedRun, load_runs
+from agmc.report.curves import Mean, area_under, episodes_until, means
+from agmc.report.quantity import MISSING, duration_text
+from agmc.report.run_config import differing
 from agmc.report.table import Table
 
-#: What a run was asked to do, from `settings` of `result.json`.
-SETTINGS = ("model", "data", "embedding", "agent", "episodes")
+#: Columns of the tables: key of `ComparedRun.values`, head, scale and decimals.
+_COLUMNS = (
+    ("original_test_accuracy", "test before %", 100, 2),
+    ("pruned_search_accuracy", "search pruned %", 100, 2),
+    ("pruned_test_accuracy", "test pruned %", 100, 2),
+    ("search_accuracy", "search after %", 100, 2),
+    ("test_accuracy", "test after %", 100, 2),
+    ("macs_kept", "MACs kept %", 100, 1),
+    ("params_kept", "parameters kept %", 100, 1),
+    ("bytes_kept", "bytes kept %", 100, 1),
+    ("latency_ms", "latency ms", 1, 2),
+)
+#: Left out where there is little room.
+_LONG = {
+    *("test before %", "search pruned %", "search after %"),
+    *("parameters kept %", "bytes kept %", "latency ms", "search time"),
+}
+_LEVEL = "episodes to reference"
+_REACHED = "runs that reach it"
 
 
-def compare_runs(directories: Sequence[str | os.PathLike[str]]) -> Table:
-    """One row a run: settings, test accuracy before and after, shares kept, time.
+@dataclass(frozen=True)
+class Group:
+    """Finished runs that differ in nothing but their seeds.
 
-    Args:
-        directories: run directories; one that is no run itself stands for all runs
-            directly inside it, as a sweep leaves them. A column that no run fills is
-            left out.
-
-    Raises:
-        ValueError: no directory is given, one holds no run, or a file is broken.
+    Attributes:
+        task: what they are about, `key=value, ...`; "" where all runs share it.
+        name: how they do it, likewise; "all runs" where nothing differs.
+        runs: at least one.
     """
-    if not directories:
-        raise ValueError("no run directories given; name at least one")
-    runs = [run for directory in directories for run in _runs(Path(directory))]
-    names = _names(runs)
-    records = [
-        {"run": name, **_row(load_result(run))}
-        for name, run in zip(names, runs, strict=True)
-    ]
-    columns = tuple(
-        column
-        for column in records[0]
-        if any(record[column] != MISSING for record in records)
-    )
-    return Table(
-        title="",
-        columns=columns,
-        rows=tuple(tuple(record[c] for c in columns) for record in records),
-        left=1 + sum(column in SETTINGS[:-1] for column in columns),
-    )
+
+    task: str
+    name: str
+    runs: tuple[ComparedRun, ...]
+
+    @cached_property
+    def curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean best-so-far reward and half of its 95 % interval, float64 [n] each.
+
+        As long as the shortest search; NaN where not every run has a best yet.
+        """
+        length = min(len(run.curve) for run in self.runs)
+        return means(np.stack([run.curve[:length] for run in self.runs]))
+
+    @cached_property
+    def level(self) -> float | None:
+        """Mean of the final bests; None where a run has no search."""
+        final = self.curve[0]
+        return float(final[-1]) if len(final) and not np.isnan(final[-1]) else None
+
+    def mean(self, key: str) -> Mean | None:
+        """Of one of `ComparedRun.values`, over the runs that have it."""
+        return Mean.of([run.values.get(key) for run in self.runs])
 
 
-def _row(result: Mapping[str, Any]) -> dict[str, str]:
-    settings = section(result, "settings")
-    before, after = section(result, "baseline"), section(result, "compressed")
-    accuracy = number(before, "accuracy", "test"), number(after, "accuracy", "test")
-    change = None if None in accuracy else accuracy[1] - accuracy[0]  # type: ignore[operator]
-    stages = section(result, "seconds")
-    seconds = [number(stages, stage) or 0.0 for stage in stages if stage != "total"]
-    budget = section(result, "budget")
+@dataclass(frozen=True)
+class Comparison:
+    """Runs, and groups of those that are finished.
+
+    Attributes:
+        runs: all, in the order given.
+        groups: of the finished ones, those about the same thing next to each other.
+        reference: name of the group that others are measured against.
+    """
+
+    runs: tuple[ComparedRun, ...]
+    groups: tuple[Group, ...]
+    reference: str
+
+    @classmethod
+    def of(
+        cls,
+        directories: Sequence[str | os.PathLike[str]],
+        *,
+        reference: str | None = None,
+    ) -> Comparison:
+        """Reads and groups runs by the keys of their configuration that differ.
+
+        Args:
+            directories: of runs; one that is no run itself stands for all runs directly
+                inside it, as a sweep leaves them.
+            reference: name of a group or part of it, `rules` for `embedding=rules`;
+                None: the first group.
+
+        Raises:
+            ValueError: no directory is given, one holds no run, a file is broken, or no
+                single group is called like the reference.
+        """
+        runs = load_runs(directories)
+        about, how = differing([run.config for run in runs])
+        members: dict[tuple[str, str], list[ComparedRun]] = {}
+        for run in runs:
+            if run.result is not None:
+                key = run.config.text(about), run.config.text(how) or "all runs"
+                members.setdefault(key, []).append(run)
+        tasks = list(dict.fromkeys(task for task, _ in members))
+        groups = tuple(
+            Group(*key, tuple(members[key]))
+            for key in sorted(members, key=lambda key: tasks.index(key[0]))
+        )
+        return cls(runs, groups, _reference(groups, reference))
+
+    @property
+    def tasks(self) -> dict[str, tuple[Group, ...]]:
+        """Task -> its groups."""
+        found: dict[str, list[Group]] = {}
+        for group in self.groups:
+            found.setdefault(group.task, []).append(group)
+        return {task: tuple(groups) for task, groups in found.items()}
+
+    def goal(self, group: Group) -> float | None:
+        """The final best of the reference on the task of a group; None without one."""
+        for other in self.tasks[group.task]:
+            if other.name == self.reference:
+                return other.level
+        return None
+
+    def area(self, group: Group) -> Mean | None:
+        """Mean height of the best-so-far curves over their episodes.
+
+        Episodes before the first plan within the budget count with the lowest reward of
+        all compared searches on the task.
+        """
+        rewards = [
+            row.reward
+            for other in self.tasks[group.task]
+            for run in other.runs
+            for row in run.episodes
+            if row.reward is not None and not row.probe
+        ]
+        curves = [run.curve for run in group.runs if len(run.curve)]
+        return Mean.of([area_under(c, min(rewards)) for c in curves] if rewards else [])
+
+    def reached(self, group: Group) -> tuple[int | None, int]:
+        """Episodes until the mean curve is at `goal`, and how many runs come there."""
+        goal = self.goal(group)
+        if goal is None:
+            return None, 0
+        goal -= 1e-9 * max(1.0, abs(goal))  # a mean is rounded
+        runs = [episodes_until(run.curve, goal) for run in group.runs]
+        return episodes_until(group.curve[0], goal), sum(n is not None for n in runs)
+
+    def tables(self, *, short: bool = False) -> tuple[Table, ...]:
+        """The groups, where there are any, and the runs.
+
+        Args:
+            short: leaves columns out, for the width of a terminal.
+        """
+        groups = [self._group_row(group) for group in self.groups]
+        runs = [_run_row(run) for run in self.runs]
+        title = f"groups; the reference is {self.reference}"
+        found = [_table(title, groups, short)] if groups else []
+        return (*found, _table("runs", runs, short))
+
+    def _group_row(self, group: Group) -> dict[str, str]:
+        until, reaching = self.reached(group)
+        goal = self.goal(group)
+        return {
+            "about": group.task or MISSING,
+            "group": group.name,
+            "runs": str(len(group.runs)),
+            "best reward": _mean(Mean.of([run.best for run in group.runs]), 1, 4),
+            "area": _mean(self.area(group), 1, 4),
+            _LEVEL: MISSING
+            if goal is None
+            else "never"
+            if until is None
+            else f"{until}",
+            _REACHED: MISSING if goal is None else f"{reaching} of {len(group.runs)}",
+            **{
+                head: _mean(group.mean(key), scale, decimals)
+                for key, head, scale, decimals in _COLUMNS
+            },
+            "search time": _duration(group.mean("search_seconds")),
+            "time": _duration(group.mean("seconds")),
+        }
+
+
+def _run_row(run: ComparedRun) -> dict[str, str]:
+    budget = (run.result or {}).get("budget")
+    holds = isinstance(budget, Mapping) and budget.get("holds") is True
     return {
-        **{key: _setting(settings.get(key)) for key in SETTINGS},
-        "seed": _setting(result.get("seed")),
-        "before": share_text(accuracy[0], decimals=2),
-        "pruned": share_text(
-            number(section(result, "pre_finetune"), "accuracy", "test"), decimals=2
-        ),
-        "after": share_text(accuracy[1], decimals=2),
-        "change": points_text(change),
+        "run": run.name,
+        "seed": run.config.seed,
+        "state": run.state,
+        "budget": ("holds" if holds else "FAILS") if budget else MISSING,
+        "best reward": MISSING if run.best is None else f"{run.best:.4f}",
         **{
-            f"{metric} kept": share_text(_kept(before, after, metric))
-            for metric in ("macs", "params", "bytes")
+            head: _mean(Mean.of([run.values.get(key)]), scale, decimals)
+            for key, head, scale, decimals in _COLUMNS
         },
-        "latency": milliseconds_text(number(after, "latency_ms")),
-        "budget": ("holds" if budget.get("holds") is True else "FAILS")
-        if budget
-        else MISSING,
-        "time": duration_text(sum(seconds) if seconds else None),
+        "time": duration_text(run.values.get("seconds")),
     }
 
 
-def _kept(
-    before: Mapping[str, Any], after: Mapping[str, Any], metric: str
-) -> float | None:
-    whole, rest = number(before, metric), number(after, metric)
-    return None if not whole or rest is None else rest / whole
-
-
-def _setting(value: object) -> str:
-    return MISSING if value is None or value == "" else str(value)
-
-
-def _runs(directory: Path) -> list[Path]:
-    if (directory / "result.json").exists():
-        return [directory]
-    inside = sorted(
-        (path.parent for path in directory.glob("*/result.json")),
-        # A sweep numbers its runs: 2 comes before 10.
-        key=lambda path: (not path.name.isdigit(), path.name.zfill(12), path.name),
-    )
-    if not inside:
+def _reference(groups: Sequence[Group], wanted: str | None) -> str:
+    names = list(dict.fromkeys(group.name for group in groups))
+    if wanted is None or not names:
+        return names[0] if names else MISSING
+    found = [name for name in names if name == wanted] or [
+        name for name in names if wanted in _words(name)
+    ]
+    if len(found) != 1:
         raise ValueError(
-            f"{directory} holds no finished run: no result.json in it or one level down"
+            f"reference {wanted!r} is {'no group' if not found else 'several groups'}; "
+            f"choose one of {'; '.join(names)}"
         )
-    return inside
+    return found[0]
 
 
-def _names(runs: Sequence[Path]) -> list[str]:
-    """The last parts of the paths, as many as it takes to tell the runs apart."""
-    parts = [run.resolve().parts for run in runs]
-    for length in range(1, max(map(len, parts))):
-        names = ["/".join(part[-length:]) for part in parts]
-        if len(set(names)) == len(set(parts)):
-            return names
-    return [str(run) for run in runs]
+def _words(name: str) -> set[str]:
+    parts = name.split(", ")
+    return {*parts, *(part.partition("=")[2] for part in parts)}
+
+
+def _mean(mean: Mean | None, scale: float, decimals: int) -> str:
+    if mean is None:
+        return MISSING
+    text = f"{scale * mean.value:.{decimals}f}"
+    # The interval of one run is not known.
+    known = not np.isnan(mean.half)
+    return f"{text} ± {scale * mean.half:.{decimals}f}" if known else text
+
+
+def _duration(mean: Mean | None) -> str:
+    return duration_text(None if mean is None else mean.value)
+
+
+def _table(title: str, rows: Sequence[Mapping[str, str]], short: bool) -> Table:
+    """Without the columns that no row fills."""
+    columns = tuple(
+        column
+        for column in rows[0]
+        if any(row[column] != MISSING for row in rows)
+        and not (short and column in _LONG)
+    )
+    words = {"about", "group", "run", "seed", "state", "budget"}
+    return Table(
+        title=title,
+        columns=columns,
+        rows=tuple(tuple(row[c] for c in columns) for row in rows),
+        left=sum(column in words for column in columns),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +53,36 @@ def _page(record: RunRecord) -> str:
     table = before_after(result)
     title = f"agmc: {table.title}" if table.title else "agmc"
     sections = [
-        _section("Before and after", _html_table(table) + _PRUNED, wide=True),
-        _section("Channels kept", _keep_bars(record)),
-        _section("Reward per episode", _reward(record)),
-        _section("Cost and accuracy", _cost_accuracy(record)),
-        _section("Time", _seconds(result)),
-        _section("How it was made", _provenance(result), wide=True),
+        page_section("Before and after", html_table(table) + _PRUNED, wide=True),
+        page_section("Channels kept", _keep_bars(record)),
+        page_section("Reward per episode", _reward(record)),
+        page_section("Cost and accuracy", _cost_accuracy(record)),
+        page_section("Time", _seconds(result)),
+        page_section("How it was made", _provenance(result), wide=True),
     ]
+    heading = table.title or "Compressed network"
+    return html_page(title, heading, _headline(result), sections)
+
+
+def html_page(
+    title: str, heading: str, head: str, sections: Sequence[str], style: str = ""
+) -> str:
+    """A page that needs no network, no script and no other file.
+
+    Args:
+        title: of the window.
+        heading: of the page.
+        head: HTML below the heading.
+        sections: HTML, see `page_section`.
+        style: added to the style sheet.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{_escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
-        f"<header>\n<h1>{_escape(table.title or 'Compressed network')}</h1>\n"
-        f"{_headline(result)}</header>\n<main>\n{''.join(sections)}</main>\n"
-        "</body>\n</html>\n"
+        f"<title>{_escape(title)}</title>\n<style>\n{STYLE}{style}</style>\n</head>\n"
+        f"<body>\n<header>\n<h1>{_escape(heading)}</h1>\n{head}</header>\n<main>\n"
+        f"{''.join(sections)}</main>\n</body>\n</html>\n"
     )
 
 
@@ -100,15 +115,17 @@ def _keep_bars(record: RunRecord) -> str:
 
 def _reward(record: RunRecord) -> str:
     points = [
-        (float(e.index), e.reward) for e in record.episodes if e.reward is not None
+        (float(e.index), e.reward)
+        for e in record.episodes
+        if e.reward is not None and not e.probe
     ]
     if not points:
         return "<p>No episode was recorded.</p>"
     chart = charts.best_so_far(
         points, title="Reward per episode", x_name="episode", y_name="reward"
     )
-    legend = _legend(("dot", "one episode"), ("best", "best so far"))
-    return chart + legend
+    keys = legend(("dot", "one episode"), ("best", "best so far"))
+    return chart + keys
 
 
 def _cost_accuracy(record: RunRecord) -> str:
@@ -144,7 +161,7 @@ def _cost_accuracy(record: RunRecord) -> str:
         limit=None if limit is None else limit / whole,
         text=lambda value: f"{100 * value:g} %",
     )
-    return chart + _legend(
+    return chart + legend(
         ("dot", "one episode, not fine-tuned"),
         ("before", "before"),
         ("after", "after fine-tuning"),
@@ -171,7 +188,7 @@ def _provenance(result: Mapping[str, Any]) -> str:
     rows = [(key, value) for key, value in section(result, "settings").items()]
     rows.append(("seed", result.get("seed")))
     rows += list(section(result, "versions").items())
-    table = _html_table(
+    table = html_table(
         Table(
             title="",
             columns=("setting or version", "value"),
@@ -186,7 +203,8 @@ def _provenance(result: Mapping[str, Any]) -> str:
     return shown + table
 
 
-def _html_table(table: Table) -> str:
+def html_table(table: Table) -> str:
+    """A table that scrolls by itself where it is too wide."""
     heads = "".join(f'<th scope="col">{_escape(head)}</th>' for head in table.columns)
     words = ' class="words"' if table.left == len(table.columns) else ""
     rows = "".join(
@@ -201,7 +219,8 @@ def _html_table(table: Table) -> str:
     )
 
 
-def _legend(*entries: tuple[str, str]) -> str:
+def legend(*entries: tuple[str, str]) -> str:
+    """What the marks of a chart mean: CSS class and name of each."""
     items = "".join(
         f'<li><span class="key {style}"></span>{_escape(name)}</li>'
         for style, name in entries
@@ -209,7 +228,8 @@ def _legend(*entries: tuple[str, str]) -> str:
     return f'<ul class="legend">{items}</ul>\n'
 
 
-def _section(title: str, body: str, *, wide: bool = False) -> str:
+def page_section(title: str, body: str, *, wide: bool = False) -> str:
+    """A framed part of a page; `wide` takes both columns."""
     shape = ' class="wide"' if wide else ""
     return f"<section{shape}>\n<h2>{_escape(title)}</h2>\n{body}</section>\n"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,19 +18,22 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from agmc.report.quantity import duration_text
+from agmc.tracking.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """Shows stage, step, best reward and time left.
+    """Shows stage, step, best reward and time left, and hands curves to a tracker.
 
-    On a terminal every stage is a bar, and log lines of other loggers that go to the
-    terminal appear above the bars. Everywhere else, and in log files always, there is
-    one line when a stage begins, one when it ends and one about every tenth of its
-    steps. Lines go to the logger `agmc.report.progress` at level INFO.
+    On a terminal every stage is a bar with a few lines of details below the last one,
+    and log lines of other loggers that go to the terminal appear above the bars.
+    Everywhere else, and in log files always, there is one line when a stage begins, one
+    when it ends and one about every tenth of its steps. Lines go to the logger
+    `agmc.report.progress` at level INFO.
 
     ```python
     with Progress() as progress:
@@ -42,12 +46,16 @@ class Progress:
     Args:
         console: where the bars go; stdout by default. It decides whether there is a
             terminal.
+        tracker: told the values of `track`, and closed at the end.
     """
 
-    def __init__(self, *, console: Console | None = None) -> None:
+    def __init__(
+        self, *, console: Console | None = None, tracker: Tracker | None = None
+    ) -> None:
         self._seconds: dict[str, float] = {}
         self._console = console or Console()
-        self._bars: Bars | None = None
+        self._tracker = tracker
+        self._bars: _Bars | None = None
         self._task: TaskID | None = None
         self._diverted: list[tuple[logging.StreamHandler[TextIO], TextIO]] = []
         self._stage, self._unit = "", ""
@@ -83,6 +91,8 @@ class Progress:
                 self._restore_logs()
                 self._bars.stop()
                 self._bars = None
+            if self._tracker is not None:
+                self._tracker.close(finished=error is None)
 
     def stage(
         self, name: str, *, total: int | None = None, done: int = 0, unit: str = "step"
@@ -106,7 +116,13 @@ class Progress:
         logger.info("%s%s%s", name, how_many, resumed)
 
     def step(
-        self, done: int, *, best_reward: float | None = None, note: str = ""
+        self,
+        done: int,
+        *,
+        best_reward: float | None = None,
+        note: str = "",
+        details: Mapping[str, str] | None = None,
+        seconds_left: float | None = None,
     ) -> None:
         """Says that `done` steps of the stage are finished.
 
@@ -114,18 +130,33 @@ class Progress:
             done: finished steps, those of an earlier run included.
             best_reward: the best so far.
             note: anything else worth a few words.
+            details: name -> text, each a line below the bars; for terminals only.
+            seconds_left: until the end of the stage; None: guessed from its steps.
         """
         best = "" if best_reward is None else f"best reward {best_reward:.4f}"
-        text = ", ".join(part for part in (best, note) if part)
-        left = self._left(done)
+        left = self._left(done, seconds_left)
         if self._bars is not None and self._task is not None:
-            self._bars.update(self._task, completed=done, note=text, left=left)
+            # There is room for one of them beside the bar, and for more below it.
+            beside = best if details else _joined(best, note)
+            self._bars.details = _lines(details or {})
+            self._bars.update(self._task, completed=done, note=beside, left=left)
         if self._total and (done >= self._next_line or done == self._total):
             self._next_line = _next_tenth(done, self._total)
-            parts = (f"{self._unit} {done}/{self._total}", text, left)
-            logger.info(
-                "%s: %s", self._stage, ", ".join(part for part in parts if part)
-            )
+            count = f"{self._unit} {done}/{self._total}"
+            logger.info("%s: %s", self._stage, _joined(count, best, note, left))
+
+    def track(self, step: int, values: Mapping[str, float], *, of: str = "") -> None:
+        """Hands values to the tracker, under `STAGE/NAME`.
+
+        Args:
+            step: that the values belong to, >= 0; a step of a curve that the tracker
+                has from an earlier run is not written again.
+            values: name -> value; one that is not finite is left out.
+            of: what stands before the slash in the place of the stage's name.
+        """
+        named = {f"{of or self._stage}/{name}": v for name, v in values.items()}
+        if self._tracker is not None:
+            self._tracker.log(step, named)
 
     def _begin(
         self, name: str = "", total: int | None = None, done: int = 0, unit: str = ""
@@ -145,17 +176,19 @@ class Progress:
                 self._bars.update(self._task, total=1, completed=1)
             self._bars.update(self._task, left="")
             self._bars.stop_task(self._task)
+            self._bars.details = ()
         self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + seconds
         self._begin()
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._start
 
-    def _left(self, done: int) -> str:
+    def _left(self, done: int, seconds: float | None) -> str:
         taken = done - self._first
         if not self._total or taken <= 0 or done >= self._total:
             return ""
-        seconds = self._elapsed() / taken * (self._total - done)
+        if seconds is None:
+            seconds = self._elapsed() / taken * (self._total - done)
         return f"{duration_text(seconds)} left"
 
     def _divert_logs(self) -> None:
@@ -187,8 +220,31 @@ def _not_progress(record: logging.LogRecord) -> bool:
     return record.name != logger.name
 
 
-def _bars(console: Console) -> Bars:
-    return Bars(
+class _Bars(Bars):
+    """Bars with lines below them."""
+
+    details: tuple[Text, ...] = ()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bars, then the lines."""
+        yield self.make_tasks_table(self.tasks)
+        yield from self.details
+
+
+def _lines(details: Mapping[str, str]) -> tuple[Text, ...]:
+    width = max(map(len, details), default=0)
+    return tuple(
+        Text(f"  {name.ljust(width)}  {text}", no_wrap=True, overflow="ellipsis")
+        for name, text in details.items()
+    )
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _bars(console: Console) -> _Bars:
+    return _Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
         MofNCompleteColumn(),

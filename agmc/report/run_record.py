@@ -21,6 +21,7 @@ class EpisodeRow:
         accuracy: on the search split, share in [0, 1], or None.
         cost: metric -> number, of the pruned network.
         digest: of the plan; "" where missing.
+        probe: a measurement outside of the budget, never the result of a search.
     """
 
     index: int
@@ -28,6 +29,7 @@ class EpisodeRow:
     accuracy: float | None
     cost: Mapping[str, float]
     digest: str
+    probe: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class RunRecord:
             directory=directory,
             result=load_result(directory),
             keep_ratio=_keep_ratio(directory / "plan.json"),
-            episodes=_episodes(directory / "episodes.jsonl"),
+            episodes=load_episodes(directory),
         )
 
 
@@ -77,6 +79,23 @@ def load_result(directory: str | os.PathLike[str]) -> dict[str, Any]:
         if not isinstance(result, dict) or not isinstance(result.get(key), dict):
             raise ValueError(f"{path} is no result of a run: it has no object {key!r}")
     return result
+
+
+def final_values(result: Mapping[str, Any]) -> dict[str, float]:
+    """What came of a run, as `search_accuracy`, `pruned_test_accuracy`, `macs`, ...
+
+    Args:
+        result: the content of `result.json`.
+    """
+    values: dict[str, float | None] = {}
+    stages = {"baseline": "original_", "pre_finetune": "pruned_", "compressed": ""}
+    for stage, prefix in stages.items():
+        for split in ("search", "test"):
+            accuracy = number(result, stage, "accuracy", split)
+            values[f"{prefix}{split}_accuracy"] = accuracy
+    for metric in ("macs", "params", "bytes", "latency_ms"):
+        values[metric] = number(result, "compressed", metric)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def number(record: Mapping[str, Any], *keys: str) -> float | None:
@@ -128,7 +147,13 @@ def _keep_ratio(path: Path) -> dict[str, float]:
     return ratios
 
 
-def _episodes(path: Path) -> tuple[EpisodeRow, ...]:
+def load_episodes(directory: str | os.PathLike[str]) -> tuple[EpisodeRow, ...]:
+    """The episodes of a run directory, in order; of an unfinished one as far as it is.
+
+    Raises:
+        ValueError: a line of `episodes.jsonl` is no episode.
+    """
+    path = Path(directory) / "episodes.jsonl"
     if not path.exists():  # a plan that was given, not searched for
         return ()
     lines = _text(path).split("\n")
@@ -164,6 +189,7 @@ def _episode(record: Mapping[str, Any], where: str) -> EpisodeRow:
             accuracy=number(record, "accuracy"),
             cost={k: v for k, v in numbers.items() if v is not None},
             digest=str(section(record, "plan").get("digest", "")),
+            probe=record.get("probe") is True,
         )
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error

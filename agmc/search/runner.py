@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from agmc.plan import Plan
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog, EpisodeRecord
 from agmc.search.evaluator import Evaluation
-
-OnEpisode = Callable[[int, int, float, float], None]
 
 _logger = logging.getLogger(__name__)
 
@@ -58,6 +55,29 @@ class Found:
         return cls(best.plan, best.reward, best.accuracy, best.cost, episodes)
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a search has come, told after every episode.
+
+    Attributes:
+        record: of the episode that has just ended.
+        best: of the highest reward so far, the first of equals, probes left out; None
+            where there were probes only.
+        done: finished episodes, >= 1, those of an earlier, interrupted search included.
+        total: episodes of the whole search.
+        seconds_left: a guess, >= 0.
+    """
+
+    record: EpisodeRecord
+    best: EpisodeRecord | None
+    done: int
+    total: int
+    seconds_left: float
+
+
+OnEpisode = Callable[[Progress], None]
+
+
 def search(
     env: CompressionEnv,
     agent: Agent,
@@ -78,8 +98,7 @@ def search(
         agent: fresh, not used before.
         episodes: of the whole search, those in the log included, >= 1.
         log: of this search; None keeps nothing.
-        on_episode: called after every episode with the number of finished episodes,
-            the number of all, the best reward and the seconds that are left, a guess.
+        on_episode: called after every episode, in their order.
 
     Raises:
         ValueError: `episodes` is out of range.
@@ -93,6 +112,7 @@ def search(
         env.evaluate.remember(record.evaluation for record in logged)
         _logger.info("replaying %d of %d episodes", len(logged), episodes)
     history: list[EpisodeRecord] = []
+    best: EpisodeRecord | None = None
     for index in range(episodes):
         wanted = agent.probe(index)
         if wanted is None:
@@ -108,11 +128,12 @@ def search(
                 logged = logged[:index]
             log.append(record)
         history.append(record)
+        if not record.probe and (best is None or record.reward > best.reward):
+            best = record
         if on_episode:
-            best = max((p.reward for p in history if not p.probe), default=math.nan)
             mean = sum(past.seconds for past in history) / len(history)
             left = episodes - max(len(history), len(logged))
-            on_episode(index + 1, episodes, best, mean * left)
+            on_episode(Progress(record, best, index + 1, episodes, mean * left))
     return Found.best_of(tuple(history))
 
 

@@ -136,11 +136,15 @@ def test_a_log_that_does_not_replay_is_cut_and_goes_on(tmp_path, caplog):
 
 def test_progress_is_told_after_every_episode(tmp_path):
     told = []
-    found, _ = run(tmp_path, on_episode=lambda *news: told.append(news))
-    assert [news[:2] for news in told] == [(i + 1, EPISODES) for i in range(EPISODES)]
-    best = [news[2] for news in told]
+    found, _ = run(tmp_path, on_episode=told.append)
+    assert [news.record for news in told] == list(found.episodes)
+    assert [(news.done, news.total) for news in told] == [
+        (i + 1, EPISODES) for i in range(EPISODES)
+    ]
+    best = [news.best.reward for news in told]
     assert best == sorted(best) and best[-1] == found.reward
-    assert all(news[3] > 0 for news in told[:-1]) and told[-1][3] == 0
+    assert all(news.seconds_left > 0 for news in told[:-1])
+    assert told[-1].seconds_left == 0
 
 
 def test_a_search_without_episodes_is_refused():
