@@ -51,7 +51,7 @@ class RunConfig:
         for key in ("hydra", "runtime", "choices"):
             node = node.get(key) or {}
         values = _yaml(main)
-        chosen = {str(k): str(v) for k, v in node.items() if k in values}
+        chosen = {str(k): str(v) for k, v in node.items() if v and "hydra" not in k}
         return cls(chosen, dict(_leaves(values)))
 
     @property

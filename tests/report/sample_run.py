@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,19 @@ RESULT: dict[str, Any] = {
 }
 
 
-def write_run(directory: Path, *, episodes: int = 40, **changes: Any) -> Path:
+def write_run(
+    directory: Path,
+    *,
+    episodes: int = 40,
+    rewards: Sequence[float | None] | None = None,
+    **changes: Any,
+) -> Path:
     """Writes `result.json`, `plan.json` and `episodes.jsonl`; returns the directory.
 
     Args:
         directory: is made.
         episodes: lines of `episodes.jsonl`.
+        rewards: of the episodes, in the place of made-up ones; None for a probe.
         changes: keys of `result.json` with another value; None takes the key out.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -76,9 +84,35 @@ def write_run(directory: Path, *, episodes: int = 40, **changes: Any) -> Path:
     generator = random.Random(0)
     ratios = {name: generator.randint(4, 16) / 16 for name in GROUPS}
     (directory / "plan.json").write_text(json.dumps({"keep_ratio": ratios}))
-    lines = [json.dumps(episode(index, generator)) for index in range(episodes)]
+    rows = [episode(index, generator) for index in range(episodes)]
+    if rewards is not None:
+        # A probe promises much: it keeps nearly everything.
+        rows = [
+            {**row, "reward": 9.0 if r is None else r, "probe": r is None}
+            for row, r in zip(map(dict, rows), rewards, strict=False)
+        ]
+    lines = [json.dumps(row) for row in rows]
     text = "".join(line + "\n" for line in lines)
     (directory / "episodes.jsonl").write_text(text)
+    return directory
+
+
+def write_config(
+    directory: Path, choices: Mapping[str, str], values: Mapping[str, Any]
+) -> Path:
+    """Writes `.hydra/` as Hydra does; returns the directory.
+
+    Args:
+        directory: of the run; is made.
+        choices: group -> name of the file chosen.
+        values: the configuration, nested as in YAML.
+    """
+    folder = directory / ".hydra"
+    folder.mkdir(parents=True, exist_ok=True)
+    node = {"hydra": {"runtime": {"choices": {**choices, "hydra/job_logging": "x"}}}}
+    # JSON is YAML.
+    (folder / "hydra.yaml").write_text(json.dumps(node))
+    (folder / "config.yaml").write_text(json.dumps({"command": "compress", **values}))
     return directory
 
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from rich.console import Console
+from tracker_fake import Remembered
 
 from agmc.report.progress import Progress
 
@@ -111,3 +112,16 @@ def test_logs_of_others_pass_through_the_bars_and_handlers_are_restored(
         root.removeHandler(handler)
     assert "a line of training" in out.getvalue()
     assert "train: 1 steps" not in out.getvalue()
+
+
+def test_values_go_to_the_tracker_under_the_name_of_the_stage() -> None:
+    tracker = Remembered()
+    console = Console(file=io.StringIO())
+    with pytest.raises(RuntimeError), Progress(console=console, tracker=tracker) as p:
+        p.stage("fine-tune", total=2, unit="epoch")
+        p.track(1, {"loss": 0.5})
+        p.track(0, {"accuracy": 0.9}, of="final")
+        assert tracker.finished is None
+        raise RuntimeError
+    assert tracker.curves == {"fine-tune/loss": {1: 0.5}, "final/accuracy": {0: 0.9}}
+    assert tracker.finished is False

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from sample_run import write_config
+
+from agmc.report.run_config import RunConfig, differing
+
+
+def config(**values: object) -> RunConfig:
+    return RunConfig({"agent": "ddpg"}, values)
+
+
+def test_reads_what_hydra_writes(tmp_path: Path) -> None:
+    values = {"seed": 3, "agent": {"tau": 0.1}, "search": {"episodes": 7}}
+    write_config(tmp_path, {"agent": "ddpg"}, values)
+    read = RunConfig.load(tmp_path, None)
+    assert read.choices == {"agent": "ddpg"}
+    assert (read.command, read.seed, read.episodes) == ("compress", "3", 7)
+    assert read.text(("agent", "agent.tau", "other")) == "agent=ddpg, agent.tau=0.1"
+
+
+def test_seeds_folders_and_tracking_are_no_difference() -> None:
+    one = config(seed=1, out="a", **{"tracking.uri": "x", "search.workers": 1})
+    two = config(seed=2, out="b", **{"tracking.uri": "y", "search.workers": 2})
+    assert differing([one, two]) == ((), ("search.workers",))
+
+
+def test_what_a_run_is_about_is_told_from_how_it_goes() -> None:
+    one = config(**{"budget": "macs:0.5", "agent.tau": 0.1, "model.name": "a"})
+    two = config(**{"budget": "macs:0.3", "agent.tau": 0.2, "model.name": "a"})
+    assert differing([one, two]) == (("budget",), ("agent.tau",))
