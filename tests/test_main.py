@@ -275,11 +275,12 @@ def test_a_sweep_over_budgets_and_its_comparison(call, tiny, tmp_path, without_o
         assert result["settings"]["budget"] == f"macs:{share}"
         assert result["budget"]["holds"]
         assert result["compressed"]["macs"] <= share * result["baseline"]["macs"]
-    for runs in (f"runs={out}", f"runs=[{out}/0,{out}/1]"):
-        got = call("compare", runs, f"out={tmp_path / 'table'}")
+    for runs in ([f"{out}"], [f"{out}/0", f"{out}/1"], [f"runs=[{out}/0,{out}/1]"]):
+        got = call("compare", *runs, f"out={tmp_path / 'table'}")
         assert (got.code, got.err) == (0, "")
-        table = (tmp_path / "table" / "compare.md").read_text()
-        assert len(table.splitlines()) == 4
+        assert "finished" in got.out and "compare.html" in got.out
+        table = (tmp_path / "table" / "compare.csv").read_text()
+        assert len(table.splitlines()) == 3
 
 
 def test_a_failing_run_of_a_sweep_is_named_and_the_others_go_on(
@@ -387,7 +388,9 @@ def untouched(directory):
         (["report"], ["report needs runs="]),
         (["compare", "runs=null"], ["compare needs runs="]),
         (["report", "runs=nowhere"], ["nowhere"]),
-        (["compare", "runs=nowhere"], ["nowhere", "no finished run"]),
+        (["compare", "runs=nowhere"], ["nowhere", "no directory"]),
+        (["compare", "nowhere", "it's"], ["nowhere", "no directory"]),
+        (["tracking=wandb"], ["wandb", "mlflow", "none", "tensorboard"]),
     ],
     ids=" ".join,
 )

@@ -94,16 +94,16 @@ def line_chart(
     parts = frame.axes(x_name, y_name, whole_x=True)
     for line in lines:
         low, high = _edges(line)
-        there = np.flatnonzero(~np.isnan(low))
-        if len(there):
+        there = np.flatnonzero(~np.isnan(low)).tolist()
+        if there:
             above = [_point(frame, i, high[i]) for i in there]
             below = [_point(frame, i, low[i]) for i in there[::-1]]
             parts.append(
                 f'<path class="band {line.style}" d="M{"L".join(above + below)}Z"/>'
             )
     for line in lines:
-        there = np.flatnonzero(~np.isnan(line.values))
-        if len(there):
+        there = np.flatnonzero(~np.isnan(line.values)).tolist()
+        if there:
             points = "L".join(_point(frame, i, line.values[i]) for i in there)
             parts.append(
                 f'<g><title>{html.escape(line.name)}</title><path class="line '

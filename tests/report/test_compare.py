@@ -50,7 +50,7 @@ def test_runs_that_differ_in_their_seeds_are_a_group(sweep: Path) -> None:
     assert mean.tolist() == pytest.approx([0.1, 0.1, 0.2, 0.2, 0.4])
     # Student's t with two degrees of freedom: 4.303 x 0.1 / sqrt(3).
     assert half[-1] == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-5)
-    assert half[0] == 0
+    assert half[0] == pytest.approx(0)
     assert comparison.area(fast).value == pytest.approx((0.1 + 3 * 0.5 + 0.6) / 5)
 
 
