@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,17 @@ class MLflow(Tracker):
         super().__init__()
         # It would report its use to its makers.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what MLflow is made of
+            self._open(directory, record, uri, experiment)
+
+    def _open(
+        self,
+        directory: Path,
+        record: Mapping[str, Any],
+        uri: str | None,
+        experiment: str,
+    ) -> None:
         try:
             from mlflow import MlflowClient
             from mlflow.entities import Metric
