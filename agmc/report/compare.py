@@ -30,7 +30,8 @@ _COLUMNS = (
 #: Left out where there is little room.
 _LONG = {
     *("test before %", "search pruned %", "search after %"),
-    *("parameters kept %", "bytes kept %", "latency ms", "search time"),
+    *("area", "test pruned %", "MACs kept %", "parameters kept %", "bytes kept %"),
+    *("latency ms", "search time"),
 }
 _LEVEL = "episodes to reference"
 _REACHED = "runs that reach it"
