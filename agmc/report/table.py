@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import rich.table
 from rich.text import Text
@@ -39,9 +40,8 @@ class Table:
         """For a `rich.console.Console`; cells are plain text, never markup."""
         table = rich.table.Table(title=Text(self.title) if self.title else None)
         for index, column in enumerate(self.columns):
-            table.add_column(
-                Text(column), justify="left" if index < self.left else "right"
-            )
+            justify: Literal["left", "right"] = "left" if index < self.left else "right"
+            table.add_column(Text(column), justify=justify, overflow="fold")
         for row in self.rows:
             table.add_row(*(Text(cell) for cell in row))
         return table
