@@ -53,7 +53,7 @@ OWNERS: dict[str, set[str]] = {
     "numpy": EVERYWHERE,
     "networkx": {"graph"},
     "torch_geometric": {"embedding"},
-    "gymnasium": {"search"},
+    "gymnasium": {"search", "agents"},
     "torchvision": {"models", "data"},
     "sklearn": {"data"},
     "PIL": {"data"},
@@ -64,6 +64,7 @@ OWNERS: dict[str, set[str]] = {
     "scipy": {"agents", "report"},
     "optuna": {"agents"},
     "rich": {"report", "commands"},
+    "stable_baselines3": {"agents"},
     "hydra": {"__main__"},
     "omegaconf": {"__main__", "report"},
     "mlflow": {"tracking"},
@@ -72,13 +73,19 @@ OWNERS: dict[str, set[str]] = {
 #: Declared, but imported by no file: `torch.onnx.export` calls them.
 CALLED_BY_OTHERS = {"onnx", "onnxscript"}
 #: Name to import -> the extra that declares it.
-EXTRAS = {"optuna": "blackbox", "mlflow": "tracking", "tensorboard": "tracking"}
+EXTRAS = {
+    "mlflow": "tracking",
+    "optuna": "blackbox",
+    "stable_baselines3": "sb3",
+    "tensorboard": "tracking",
+}
 #: Name to import -> name on the index, where they differ.
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "sklearn": "scikit-learn",
     "torch_geometric": "torch-geometric",
     "hydra": "hydra-core",
+    "stable_baselines3": "stable-baselines3",
 }
 
 NO_ROOMS = {"utils", "util", "common", "helpers", "helper", "lib", "misc"}

@@ -6,11 +6,17 @@ from agmc.agents.black_box import BlackBox
 from agmc.agents.critic import Critic
 from agmc.agents.ddpg import DDPG
 from agmc.agents.greedy import Greedy
+from agmc.agents.ppo import PPO
+from agmc.agents.ppo_vector import PPOVector
 from agmc.agents.random import Random
+from agmc.agents.reinforce import Reinforce
+from agmc.agents.td3 import TD3
 from agmc.agents.uniform import Uniform
 
 __all__ = [
     "DDPG",
+    "PPO",
+    "TD3",
     "Additive",
     "Agent",
     "AgentContext",
@@ -19,6 +25,8 @@ __all__ = [
     "Choices",
     "Episode",
     "Greedy",
+    "PPOVector",
     "Random",
+    "Reinforce",
     "Uniform",
 ]

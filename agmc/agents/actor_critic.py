@@ -19,10 +19,10 @@ class Critic(nn.Module):
         self, num_features: int, hidden_dim: int, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.from_features = _linear(num_features, hidden_dim, generator)
-        self.from_action = _linear(1, hidden_dim, generator)
-        self.hidden = _linear(hidden_dim, hidden_dim, generator)
-        self.value = _linear(hidden_dim, 1, generator)
+        self.from_features = linear(num_features, hidden_dim, generator)
+        self.from_action = linear(1, hidden_dim, generator)
+        self.hidden = linear(hidden_dim, hidden_dim, generator)
+        self.value = linear(hidden_dim, 1, generator)
 
     def forward(self, features: Tensor, actions: Tensor) -> Tensor:
         """Return one value a row."""
@@ -42,9 +42,7 @@ class ActorCritic(nn.Module):
     Args:
         observation_dim: length of one observation.
         hidden_dim: width of both hidden layers.
-        encoder: `[B, observation_dim] -> [B, F]`, used itself and not copied; None
-            hands the observations on. It is put into evaluation mode, as dropout
-            would draw from the global random state.
+        encoder: see `feature_encoder`.
         generator: draws the initial weights.
 
     Raises:
@@ -59,25 +57,16 @@ class ActorCritic(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        encoder = nn.Identity() if encoder is None else encoder.eval()
-        with torch.no_grad():
-            features = encoder(torch.zeros(2, observation_dim))
-        if features.ndim != 2 or features.shape[0] != 2:
-            raise ValueError(
-                f"encoder maps observations [2, {observation_dim}] to "
-                f"{list(features.shape)}, expected [2, F]; return one row of "
-                "features an observation"
-            )
-        num_features = features.shape[1]
+        self.encoder, num_features = feature_encoder(encoder, observation_dim)
+        self.num_features = num_features
         self.actor = nn.Sequential(
-            _linear(num_features, hidden_dim, generator),
+            linear(num_features, hidden_dim, generator),
             nn.ReLU(),
-            _linear(hidden_dim, hidden_dim, generator),
+            linear(hidden_dim, hidden_dim, generator),
             nn.ReLU(),
-            _linear(hidden_dim, 1, generator),
+            linear(hidden_dim, 1, generator),
             nn.Sigmoid(),
         )
-        self.encoder = encoder
         self.critic = Critic(num_features, hidden_dim, generator)
 
     def forward(self, observations: Tensor) -> Tensor:
@@ -87,19 +76,49 @@ class ActorCritic(nn.Module):
 
     def actor_parameters(self) -> list[nn.Parameter]:
         """Return what the actor loss trains: the actor and the encoder."""
-        return _trainable(self.actor, self.encoder)
+        return trainable(self.actor, self.encoder)
 
     def critic_parameters(self) -> list[nn.Parameter]:
         """Return what the critic loss trains: the critic and the encoder."""
-        return _trainable(self.critic, self.encoder)
+        return trainable(self.critic, self.encoder)
 
 
-def _trainable(*modules: nn.Module) -> list[nn.Parameter]:
+def feature_encoder(
+    encoder: nn.Module | None, observation_dim: int
+) -> tuple[nn.Module, int]:
+    """Return the encoder, ready to use, and the number F of its features.
+
+    Args:
+        encoder: `[B, observation_dim] -> [B, F]`, used itself and not copied; None
+            hands the observations on. It is put into evaluation mode, as dropout
+            would draw from the global random state.
+        observation_dim: length of one observation.
+
+    Raises:
+        ValueError: when the encoder does not map to `[B, F]`.
+    """
+    encoder = nn.Identity() if encoder is None else encoder.eval()
+    with torch.no_grad():
+        features = encoder(torch.zeros(2, observation_dim))
+    if features.ndim != 2 or features.shape[0] != 2:
+        raise ValueError(
+            f"encoder maps observations [2, {observation_dim}] to "
+            f"{list(features.shape)}, expected [2, F]; return one row of "
+            "features an observation"
+        )
+    return encoder, features.shape[1]
+
+
+def trainable(*modules: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of the modules that are not frozen."""
     return [p for module in modules for p in module.parameters() if p.requires_grad]
 
 
-def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
-    # nn.Linear() itself would draw from the global random state.
+def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    """Return a layer with the initial weights of `nn.Linear`, drawn from `generator`.
+
+    `nn.Linear()` itself would draw from the global random state.
+    """
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
     assert isinstance(layer, nn.Linear)
     bound = 1.0 / math.sqrt(inputs)

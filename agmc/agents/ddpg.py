@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from agmc.agents import checks
 from agmc.agents.actor_critic import ActorCritic
 from agmc.agents.agent import Agent, AgentContext, Episode
-from agmc.agents.exploration import NoiseSchedule, truncated_normal
-from agmc.agents.replay import Replay, Transitions
+from agmc.agents.baseline import RunningBaseline
+from agmc.agents.best_episodes import BestEpisodesReplay
+from agmc.agents.exploration import NoiseSchedule, NoisyPolicy
+from agmc.agents.replay import Transitions
 
 
 class DDPG(Agent):
@@ -54,6 +56,8 @@ class DDPG(Agent):
         tau: share in (0, 1] by which the target networks follow in every update.
         batch_size: steps in one update, >= 1.
         replay_episodes: episodes whose steps are remembered, >= 1.
+        elite_share: share of each batch from the best episodes, in [0, 1].
+        elite_episodes: best episodes remembered besides the latest, >= 1.
         baseline_rate: share in (0, 1] by which the baseline follows the mean reward
             of each batch.
         warmup_share: share in [0, 1) of all episodes with uniform random actions.
@@ -76,29 +80,32 @@ class DDPG(Agent):
         tau: float = 0.01,
         batch_size: int = 64,
         replay_episodes: int = 100,
+        elite_share: float = 0.0,
+        elite_episodes: int = 10,
         baseline_rate: float = 0.5,
         warmup_share: float = 0.25,
         initial_sigma: float = 0.5,
         final_sigma: float = 0.02,
         updates_per_step: int = 1,
     ) -> None:
-        _require_at_least_one(
+        checks.at_least(
+            1,
             hidden_dim=hidden_dim,
             batch_size=batch_size,
             replay_episodes=replay_episodes,
+            elite_episodes=elite_episodes,
             updates_per_step=updates_per_step,
         )
-        _require_positive(actor_lr=actor_lr, critic_lr=critic_lr)
-        _require_share(tau=tau, baseline_rate=baseline_rate)
-        if not 0.0 <= discount <= 1.0:
-            raise ValueError(f"discount (={discount}) must lie in [0, 1]; AMC takes 1")
-        self.schedule = NoiseSchedule(
+        checks.positive(actor_lr=actor_lr, critic_lr=critic_lr)
+        checks.share_above_zero(tau=tau, baseline_rate=baseline_rate)
+        checks.share(discount=discount, elite_share=elite_share)
+        schedule = NoiseSchedule(
             context.num_episodes, warmup_share, initial_sigma, final_sigma
         )
         self._discount = discount
         self._tau = tau
         self._batch_size = batch_size
-        self._baseline_rate = baseline_rate
+        self._baseline = RunningBaseline(baseline_rate)
         self._updates_per_step = updates_per_step
         self._generator = torch.Generator().manual_seed(context.seed)
 
@@ -115,16 +122,20 @@ class DDPG(Agent):
         self._critic_adam = torch.optim.Adam(
             self._critic_parameters, lr=critic_lr, fused=True
         )
-        self.replay = Replay(
-            replay_episodes * context.num_decisions, context.observation_dim
+        self.replay = BestEpisodesReplay(
+            replay_episodes,
+            context.num_decisions,
+            context.observation_dim,
+            elite_share=elite_share,
+            elite_episodes=elite_episodes,
         )
-        self._observation_shape = (context.observation_dim,)
-        self._baseline: float | None = None
-        self._episode = 0
+        self._policy = NoisyPolicy(
+            self.networks, context.observation_dim, schedule, self._generator
+        )
 
     def begin_episode(self, index: int) -> None:
         """Set the exploration to that of episode `index`, counted from 0."""
-        self._episode = index
+        self._policy.begin_episode(index)
 
     def act(self, observation: Tensor, explore: bool = True) -> float:
         """Propose an action in [0, 1] for one observation `[observation_dim]`.
@@ -134,30 +145,12 @@ class DDPG(Agent):
         Raises:
             ValueError: for an observation of the wrong shape or with NaN in it.
         """
-        if observation.shape != self._observation_shape:
-            raise ValueError(
-                f"observation has shape {tuple(observation.shape)}, expected "
-                f"{self._observation_shape}; build the agent with the right "
-                "observation_dim"
-            )
-        sigma = self.schedule.sigma(self._episode)
-        if explore and sigma is None:
-            return torch.rand((), generator=self._generator).item()
-        with torch.no_grad():
-            mean: float = self.networks(observation[None]).item()
-        if math.isnan(mean):
-            raise ValueError(
-                "the policy's action is NaN; check the observations for NaN or "
-                "infinite values, or lower actor_lr and critic_lr"
-            )
-        if not explore or sigma is None:
-            return mean
-        return truncated_normal(mean, sigma, generator=self._generator)
+        return self._policy.act(observation, explore)
 
     def observe(self, episode: Episode) -> None:
         """Remember the episode and, after the warm-up, learn from the memory."""
         self.replay.add(episode)
-        if self.schedule.sigma(self._episode) is None:
+        if self._policy.warming_up:
             return
         for _ in range(self._updates_per_step * len(episode.actions)):
             self._update(
@@ -167,17 +160,14 @@ class DDPG(Agent):
     def _update(self, batch: Transitions) -> None:
         """Do one step of critic, actor and target networks."""
         networks, targets = self.networks, self._targets
-        mean_reward = batch.rewards.mean().item()
-        if self._baseline is None:
-            self._baseline = mean_reward
-        self._baseline += self._baseline_rate * (mean_reward - self._baseline)
+        baseline = self._baseline.follow(batch.rewards.mean().item())
 
         with torch.no_grad():
             following = targets.encoder(batch.next_observations)
             next_values = targets.critic(following, targets.actor(following))
             wanted = (
                 batch.rewards
-                - self._baseline
+                - baseline
                 + self._discount * batch.continues * next_values
             )
         values = networks.critic(networks.encoder(batch.observations), batch.actions)
@@ -199,21 +189,3 @@ class DDPG(Agent):
                 targets.parameters(), networks.parameters(), strict=True
             ):
                 target.lerp_(source, self._tau)
-
-
-def _require_at_least_one(**counts: int) -> None:
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name} (={value}) must be at least 1")
-
-
-def _require_positive(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if not 0.0 < value < math.inf:
-            raise ValueError(f"{name} (={value}) must be positive and finite")
-
-
-def _require_share(**shares: float) -> None:
-    for name, value in shares.items():
-        if not 0.0 < value <= 1.0:
-            raise ValueError(f"{name} (={value}) must lie in (0, 1]")

@@ -83,6 +83,10 @@ class Replay:
         self._next = (self._next + length) % self._capacity
         self._size = min(self._size + length, self._capacity)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._next = self._size = 0
+
     def sample(self, batch_size: int, *, generator: torch.Generator) -> Transitions:
         """Draw steps uniformly, with replacement."""
         rows = torch.randint(self._size, (batch_size,), generator=generator)

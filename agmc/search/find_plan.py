@@ -16,14 +16,19 @@ from torch import nn
 
 from agmc.agents import (
     DDPG,
+    PPO,
+    TD3,
     Additive,
     Agent,
     AgentContext,
     BlackBox,
     Critic,
     Greedy,
+    PPOVector,
     Random,
+    Reinforce,
     Uniform,
+    sb3,
 )
 from agmc.compression.importance import Importance, l1
 from agmc.cost.model import CostModel
@@ -176,6 +181,13 @@ AGENTS: Mapping[str, BuildAgent] = {
     "ddpg": DDPG,
     "greedy": Greedy,
     "nsga2": functools.partial(BlackBox, algorithm="nsga2"),
+    "td3": TD3,
+    "ppo": PPO,
+    "ppo_vector": PPOVector,
+    "reinforce": Reinforce,
+    "sb3_td3": sb3.td3,
+    "sb3_sac": sb3.sac,
+    "sb3_ppo": sb3.ppo,
     "random": Random,
     "tpe": functools.partial(BlackBox, algorithm="tpe"),
     "uniform": Uniform,

@@ -59,3 +59,12 @@ def test_an_episode_must_fit(length: int) -> None:
 def test_an_episode_of_another_width_is_refused() -> None:
     with pytest.raises(ValueError, match="have 3 features, expected 2"):
         Replay(5, 2).add(Episode(torch.zeros(1, 3), torch.zeros(1), 1.0))
+
+
+def test_a_cleared_replay_holds_what_is_added_after_alone() -> None:
+    replay = Replay(6, 2)
+    replay.add(_episode(10.0, 3, reward=0.5))
+    replay.clear()
+    assert len(replay) == 0
+    replay.add(_episode(30.0, 2, reward=0.25))
+    assert {row[0] for row in _contents(replay)} == {30.0, 31.0}
