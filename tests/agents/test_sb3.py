@@ -23,7 +23,15 @@ IDENTITY: dict[str, tuple[dict[str, Any], int]] = {
         {"hidden_dim": 32, "batch_size": 64, "sigma": 0.3, "updates_per_step": 3},
         300,
     ),
-    "sac": ({"hidden_dim": 32, "batch_size": 64, "learning_rate": 3e-3}, 200),
+    "sac": (
+        {
+            "hidden_dim": 32,
+            "batch_size": 64,
+            "learning_rate": 3e-3,
+            "updates_per_step": 4,
+        },
+        200,
+    ),
     "ppo": ({"learning_rate": 1e-2, "batch_size": 32, "episodes_per_update": 32}, 600),
 }
 KNAPSACK: dict[str, tuple[dict[str, Any], int]] = {
