@@ -35,9 +35,9 @@ CASES = {
         DDPG,
         knapsack={"hidden_dim": 64, "actor_lr": 1e-3, "updates_per_step": 4},
     ),
-    # Bootstrapped values take longer than this, as with DDPG.
+    # Without the best episodes it ends at 95 % of the optimum.
     "td3": Case(
-        TD3, knapsack={"hidden_dim": 64, "updates_per_step": 4, "discount": 0.0}
+        TD3, knapsack={"hidden_dim": 64, "updates_per_step": 4, "elite_share": 0.5}
     ),
     "ppo": Case(PPO, identity_episodes=400, knapsack_episodes=400),
     "ppo_vector": Case(
