@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,6 +38,7 @@ def main() -> None:
     warnings.showwarning = lambda message, *_, **__: _log.warning("%s", message)
     try:
         _command_first(sys.argv)
+        sys.argv[1:] = map(_as_hydra_reads_it, _with_own_reward(sys.argv[1:]))
         _run()
     except _USER_ERRORS as error:
         _refuse(error)
@@ -68,6 +70,20 @@ def _is_word(argument: str) -> bool:
     return "=" not in argument and not argument.startswith(("-", "+", "~"))
 
 
+def _with_own_reward(arguments: list[str]) -> Iterator[str]:
+    """Turns `reward=package.module:function` into the choice `own` and its knob."""
+    for word in arguments:
+        if word.startswith("reward=") and ":" in word:
+            yield "reward=own"
+            word = f"reward.function={word.removeprefix('reward=')}"
+        yield word
+
+
+def _as_hydra_reads_it(word: str) -> str:
+    """Puts quotes around every `accuracy>=SHARE`, whose signs mean others to Hydra."""
+    return re.sub(r"(?<!['\"\w])accuracy\s*>=[^,\]\s'\"]*", r"'\g<0>'", word)
+
+
 def _config_directory() -> Path:
     """conf/ inside the installed package, or beside it in the repository."""
     package = Path(__file__).resolve().parent
@@ -96,12 +112,19 @@ def _job(config: DictConfig) -> Job:
     round_to = config.compression.round_to
     if OmegaConf.is_config(round_to):
         round_to = OmegaConf.to_container(round_to, resolve=True)
+    budget = config.budget
+    if OmegaConf.is_list(budget):
+        budget = [str(part) for part in budget]
+    elif budget is not None:
+        budget = str(budget)
     values = {
         "command": config.command,
         "network": config.model.name,
         "weights": config.model.weights,
         "cache": config.cache,
-        "budget": str(config.budget),
+        "budget": budget,
+        "latency_table": config.latency_table,
+        "energy_table": config.energy_table,
         "plan": config.plan,
         "min_keep_ratio": config.compression.min_keep_ratio,
         "round_to": round_to,
@@ -120,7 +143,7 @@ def _job(config: DictConfig) -> Job:
             "model": config.model.name,
             **{group: choices[group] for group in ("data", "embedding", "agent")},
             "episodes": config.search.episodes,
-            "budget": str(config.budget),
+            "budget": ", ".join(budget) if isinstance(budget, list) else budget,
         },
         "seed": config.seed,
         "command": shlex.join(["agmc", *HydraConfig.get().overrides.task]),
@@ -139,6 +162,8 @@ def _made(config: DictConfig, key: str) -> Any:
     A function or class to be called later is as well checked now as one called here.
     """
     node = OmegaConf.select(config, key, throw_on_missing=True)
+    if node is None:  # a group that nothing is chosen of
+        return None
     knobs = {k: v for k, v in node.items() if not str(k).startswith("_")}
     check_knobs(get_object(node["_target_"]), knobs, name=key)
     return instantiate(node, _convert_="all")  # lists and dicts, none of OmegaConf's

@@ -18,6 +18,7 @@ from agmc.export.checkpoint import load
 from agmc.export.onnx import save_onnx
 from agmc.export.profile import Profiler, table_path
 from agmc.export.stopwatch import Stopwatch
+from agmc.export.tables import tables_for
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
 from agmc.job import Job
@@ -37,8 +38,9 @@ from agmc.report.progress import Progress
 from agmc.report.run_record import final_values
 from agmc.report.table import Table
 from agmc.report.watch import Watch
-from agmc.search.budget import Budget
+from agmc.search.budget import Budgets
 from agmc.search.find_plan import find_plan
+from agmc.search.reward import reward_for
 from agmc.training import Execution, train_base
 
 _log = logging.getLogger("agmc")
@@ -46,10 +48,13 @@ _log = logging.getLogger("agmc")
 
 def compress(job: Job) -> None:
     """Trains or loads a network, finds a plan within the budget and carries it out."""
-    budget = Budget.parse(job.budget)
+    budgets = Budgets.of(job.budget)
+    tables = tables_for(budgets.metrics, job.latency_table, job.energy_table, job.cache)
     given = None if job.plan is None else Plan.load(job.plan)
     execution: Execution = job.make("execution")
     finetune, rooms = job.make("finetune"), _rooms_of_the_search(job)
+    reward_for(budgets, rooms["reward"])  # a conflict shows before the training
+    rooms["tables"] = tables
     with _progress(job) as progress:
         splits, model = _data_and_model(job, progress)
         # What cannot be done is refused here, before the training.
@@ -61,7 +66,7 @@ def compress(job: Job) -> None:
             )
         else:  # may go further than the search would
             space = PlanSpace(graph, min_keep_ratio=1e-9, round_to=1)
-        bound = budget.bind(CostModel(graph), space)
+        bound = budgets.bind(CostModel(graph, tables), space)
         if given is not None:
             bound.check(given)
         if job.weights is None:
@@ -82,8 +87,7 @@ def compress(job: Job) -> None:
             seed=job.seed,
         )
         result = pipeline.run(
-            *(model, graph, splits, plan, (budget.metric, bound.limit)),
-            *(job.directory, progress),
+            *(model, graph, splits, plan, bound, job.directory, progress),
             record={"search": search, **job.record},
         )
         progress.track(0, final_values(result), of="final")

@@ -21,7 +21,9 @@ class Job:
         network: name of the model.
         weights: its file; None: train it.
         cache: folder for trained base networks; None: none.
-        budget: METRIC:LIMIT.
+        budget: METRIC:LIMIT, accuracy>=SHARE, several limits, or None for none.
+        latency_table: file of `agmc profile`; None: this machine's, from the cache.
+        energy_table: JSON file of the user; None: none.
         plan: file of a plan to carry out instead of a search.
         min_keep_ratio: see `agmc.PlanSpace`.
         round_to: likewise.
@@ -42,7 +44,9 @@ class Job:
     network: str
     weights: str | None
     cache: str | None
-    budget: str
+    budget: str | Sequence[str] | None
+    latency_table: str | None
+    energy_table: str | None
     plan: str | None
     min_keep_ratio: float
     round_to: int | Mapping[str, int]

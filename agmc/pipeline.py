@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from agmc.compression.importance import Importance
 from agmc.compression.original_class import in_original_class
-from agmc.cost.model import CostModel
 from agmc.data import Splits
 from agmc.export.checkpoint import load, save, to_bytes
 from agmc.export.onnx import onnx_latency_ms, save_onnx
@@ -25,8 +25,10 @@ from agmc.graph.model_graph import ModelGraph
 from agmc.plan import Plan, kept_channels
 from agmc.report.page import write_report
 from agmc.report.progress import Progress
+from agmc.search.bound import BoundBudget
 from agmc.search.repair import pruner_of, reconstruction_of
 from agmc.search.runner import Found
+from agmc.search.verdict import broken, verdict
 from agmc.training import (
     Batches,
     Distillation,
@@ -73,7 +75,7 @@ class Pipeline:
         graph: ModelGraph,
         splits: Splits,
         plan: Plan,
-        budget: tuple[str, float],
+        budget: BoundBudget,
         directory: Path,
         progress: Progress,
         *,
@@ -86,7 +88,7 @@ class Pipeline:
             graph: its graph.
             splits: the data; `test` is read once, at the end.
             plan: what stays of every channel group.
-            budget: metric and absolute limit.
+            budget: of the network.
             directory: of the run.
             progress: told about every stage.
             record: what else stands in the result: `settings` (model, data, ...),
@@ -96,7 +98,7 @@ class Pipeline:
             the content of `result.json`.
 
         Raises:
-            ValueError: the compressed network breaks the budget, or a saved file
+            ValueError: the compressed network breaks a budget, or a saved file
                 differs from the network.
         """
         example = splits.example_input()
@@ -166,17 +168,13 @@ class Pipeline:
         small.load_state_dict(unrecalibrated)
         raw["test"] = accuracy(small, test, execution=self.execution)
 
-        costs = CostModel(graph)
-        whole = costs.cost(kept_channels(graph, None))
-        kept = costs.cost(kept_channels(graph, plan))
-        sizes = {"macs": kept.macs, "params": kept.params, "bytes": num_bytes}
-        metric, limit = budget
+        counts = kept_channels(graph, plan)
+        whole = _sizes(budget, kept_channels(graph, None), original_bytes)
+        sizes = _sizes(budget, counts, num_bytes)
         result: dict[str, Any] = {
             "baseline": {
                 "accuracy": baseline,
-                "macs": whole.macs,
-                "params": whole.params,
-                "bytes": original_bytes,
+                **whole,
                 "latency_ms": latencies[0],
             },
             "pre_finetune": {
@@ -190,23 +188,17 @@ class Pipeline:
                 **sizes,
                 "latency_ms": latencies[1],
             },
-            "budget": {
-                "metric": metric,
-                "limit": limit,
-                "value": sizes[metric],
-                "holds": sizes[metric] <= limit,
-            },
+            "budget": verdict(
+                budget, counts, num_bytes=num_bytes, accuracy=compressed["search"]
+            ),
             "seconds": {k: round(v, 3) for k, v in progress.seconds.items()},
             "versions": versions(),
             **record,
         }
         write_json(directory / "result.json", result)
         write_report(directory)
-        if not result["budget"]["holds"]:
-            raise ValueError(
-                f"the compressed network has {sizes[metric]} {metric}, more than the "
-                f"budget of {limit:.0f}; see {directory / 'result.json'}"
-            )
+        if wrong := broken(result["budget"]):
+            raise ValueError(f"{wrong}; see {directory / 'result.json'}")
         return result
 
     def _pruned(
@@ -279,6 +271,16 @@ def versions() -> dict[str, str]:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file whole or not at all."""
     write_whole(path, json.dumps(content, indent=2) + "\n")
+
+
+def _sizes(
+    budget: BoundBudget, counts: np.ndarray, num_bytes: int
+) -> dict[str, int | float]:
+    """What stands in every record, and the metrics that a budget is on."""
+    costs = budget.cost_model
+    metrics = dict.fromkeys(("macs", "params", "bytes", *budget.budgets.metrics))
+    found = {metric: costs.evaluate(metric, counts).item() for metric in metrics}
+    return {**found, "bytes": num_bytes}
 
 
 def _copy_of_state(module: nn.Module) -> dict[str, torch.Tensor]:

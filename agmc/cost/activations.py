@@ -80,12 +80,12 @@ def _homes(graph: ModelGraph) -> dict[str, str]:
     home = {name: name for name in graph.program.inputs}
     for operation in graph.program.operations:
         source = next((n for n in operation.refs() if n in home), None)
-        viewing = source is not None and _is_view(operation)
+        viewing = source is not None and is_view(operation)
         home[operation.name] = home[str(source)] if viewing else operation.name
     return home
 
 
-def _is_view(operation: Operation) -> bool:
+def is_view(operation: Operation) -> bool:
     """Whether the result lies in the memory of the first argument."""
     if operation.kind in ("getitem", "dropout", "feature_dropout", "contiguous"):
         return True

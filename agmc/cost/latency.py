@@ -10,7 +10,7 @@ milliseconds are a sum with coefficients >= 0 of terms in the numbers of channel
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -126,6 +126,7 @@ class LatencyModel:
 
         Never falls when a count of at least 16 grows by a multiple of 16; may fall when
         it grows by less, for 33 channels are slower than 48 where kernels need blocks.
+        What never falls is `ceiling`.
 
         Args:
             counts: kept channels, int [..., num_groups].
@@ -142,16 +143,34 @@ class LatencyModel:
         Raises:
             ValueError: no such runtime.
         """
+        return self._sum_of_terms(counts, runtime, _times)
+
+    def ceiling(self, counts: np.ndarray, *, runtime: str = "onnx") -> np.ndarray:
+        """The least number >= `evaluate`, unit by unit, that grows with every count.
+
+        For each unit the running maximum `max f(in', out')` over `in' <= in` and
+        `out' <= out`, where f are its milliseconds: what a budget is held to, so that
+        a search may go by "more channels are never faster". Arguments and result as
+        those of `evaluate`.
+        """
+        return self._sum_of_terms(counts, runtime, _highest).sum(-1)
+
+    def _sum_of_terms(
+        self,
+        counts: np.ndarray,
+        runtime: str,
+        times: Callable[[np.ndarray, str, np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """Milliseconds of every unit, by `times(shapes, kind, coefficients)`."""
         if runtime not in RUNTIMES:
             raise ValueError(f"runtime {runtime!r} is none of {', '.join(RUNTIMES)}")
         column = RUNTIMES.index(runtime)
-        shapes = self._units.shapes(counts)
+        shapes = np.rint(self._units.shapes(counts))
         result = np.empty(shapes.shape[:-1])
         for family, rows in self._rows.items():
             kind = self.units[rows[0]].kind
-            result[..., rows] = (
-                _terms(shapes[..., rows, :], kind) @ self._fits[family][column]
-            )
+            fit = self._fits[family][column]
+            result[..., rows] = times(shapes[..., rows, :], kind, fit)
         return result
 
 
@@ -184,6 +203,34 @@ def _nonnegative(terms: np.ndarray, times: np.ndarray) -> np.ndarray:
         if np.abs(found - before).max() < 1e-7:
             break
     return np.where(np.abs(terms).max(0) > 0, found / scale, 0.0)
+
+
+def _times(shapes: np.ndarray, kind: str, fit: np.ndarray) -> np.ndarray:
+    return _terms(shapes, kind) @ fit
+
+
+def _highest(shapes: np.ndarray, kind: str, fit: np.ndarray) -> np.ndarray:
+    """The most that `_times` is for any shape with as many channels or fewer.
+
+    Within numbers of channels that are a multiple of 4, those that are not and those
+    below a block all terms grow, so the largest of each kind is enough to look at.
+    """
+    inputs, outputs, following = (shapes[..., i] for i in range(3))
+    result = _times(shapes, kind, fit)
+    if kind == "other":
+        return result
+    for fewer in (*_largest(inputs), np.minimum(inputs, _BLOCK - 1)):
+        for less in _largest(outputs) if kind == "dense" else (outputs,):
+            smaller = np.stack([fewer, less, following], -1)
+            result = np.maximum(result, _times(smaller, kind, fit))
+    return result
+
+
+def _largest(channels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The largest number, not above, that is a multiple of 4; and one that is not."""
+    ragged = np.mod(channels, _ALIGNMENT)
+    whole = np.where(channels < _ALIGNMENT, channels, channels - ragged)
+    return whole, np.where(ragged == 0, channels - 1, channels)
 
 
 def _terms(shapes: np.ndarray, kind: str) -> np.ndarray:

@@ -11,13 +11,22 @@ import numpy as np
 import torch
 
 from agmc.cost.activations import ActivationMemory
+from agmc.cost.energy import EnergyModel
+from agmc.cost.latency import LatencyModel
+from agmc.cost.tables import Tables
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.program import program_to_json
 from agmc.graph.widths import Widths
 from agmc.plan import Plan, kept_channels
 
-#: What a budget can be set on; the fields of `Cost`.
-METRICS = ("macs", "params", "bytes", "activation_bytes")
+#: Whole numbers that follow from network and plan alone; the fields of `Cost`.
+METRICS = ("macs", "params", "bytes", "activation_bytes", "bops")
+
+#: Metrics that are summed up from `Tables`: milliseconds and millijoules for one input.
+TABLE_METRICS = ("latency", "energy")
+
+#: Of weights and of activations, until a plan says other bits: float32.
+_BITS = 32
 
 #: What the file says of one tensor besides its name: dtype, shape and place.
 _HEADER_BYTES_PER_TENSOR = 64
@@ -38,12 +47,15 @@ class Cost:
             buffers that the network reads, and the description of its operations.
         activation_bytes: the most that activations of one input take at one time, see
             `ActivationMemory`.
+        bops: bit operations: multiply-adds x bits of the weights x bits of the
+            activations; both 32 here.
     """
 
     macs: int
     params: int
     bytes: int
     activation_bytes: int = 0
+    bops: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,12 @@ class CostModel:
 
     Args:
         graph: the traced network.
+        tables: for the metrics `latency` and `energy`; None has neither.
     """
 
-    def __init__(self, graph: ModelGraph) -> None:
+    def __init__(self, graph: ModelGraph, tables: Tables | None = None) -> None:
         self.graph = graph
+        self.tables = Tables() if tables is None else tables
         self.widths = Widths(graph)
         specs = [graph.parameters[name] for name in self.widths.parameters]
         self._trainable = np.array([float(spec.trainable) for spec in specs])
@@ -90,15 +104,20 @@ class CostModel:
         """One metric of many plans at once.
 
         Args:
-            metric: one of `METRICS`.
+            metric: one of `METRICS` or `TABLE_METRICS`.
             counts: kept channels, int [..., num_groups], in the order of the groups.
 
         Returns:
-            int64 [...]; never falls when a count grows.
+            int64 [...], and float64 for `TABLE_METRICS`; never falls when a count
+            grows, but for `latency` (see `ceiling`).
 
         Raises:
-            ValueError: no such metric.
+            ValueError: no such metric, or no table for it.
         """
+        if metric == "latency":
+            return self._latency.evaluate(counts)
+        if metric == "energy":
+            return self._energy.evaluate(counts)
         if metric == "macs":
             values = self.widths.total_macs(counts)
         elif metric == "params":
@@ -108,9 +127,28 @@ class CostModel:
             values = payload + self._description_bytes
         elif metric == "activation_bytes":
             values = self._activations(counts)
+        elif metric == "bops":
+            values = self.widths.total_macs(counts) * (_BITS * _BITS)
         else:
-            raise ValueError(f"metric {metric!r} is none of {', '.join(METRICS)}")
+            known = ", ".join((*METRICS, *TABLE_METRICS))
+            raise ValueError(f"metric {metric!r} is none of {known}")
         return np.rint(values).astype(np.int64)
+
+    def ceiling(self, metric: str, counts: np.ndarray) -> np.ndarray:
+        """`evaluate`, raised where it must be to never fall when a count grows.
+
+        Differs for `latency` only, see `LatencyModel.ceiling`.
+        """
+        if metric == "latency":
+            return self._latency.ceiling(counts)
+        return self.evaluate(metric, counts)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that can be evaluated with the tables that there are."""
+        held = (self.tables.latency, self.tables.energy)
+        given = zip(TABLE_METRICS, held, strict=True)
+        return (*METRICS, *(name for name, table in given if table is not None))
 
     def cost(self, counts: np.ndarray) -> Cost:
         """All metrics of one plan; counts int [num_groups]."""
@@ -146,6 +184,24 @@ class CostModel:
     @cached_property
     def _activations(self) -> ActivationMemory:
         return ActivationMemory(self.graph, self.widths)
+
+    @cached_property
+    def _latency(self) -> LatencyModel:
+        if self.tables.latency is None:
+            raise ValueError(
+                "latency needs the table of `agmc profile`: run it with this model "
+                "first, or name one by latency_table=FILE"
+            )
+        return LatencyModel(self.graph, self.tables.latency, widths=self.widths)
+
+    @cached_property
+    def _energy(self) -> EnergyModel:
+        if self.tables.energy is None:
+            raise ValueError(
+                "energy needs a table of picojoules by kind of operator: name it by "
+                "energy_table=FILE"
+            )
+        return EnergyModel(self.graph, self.tables.energy, widths=self.widths)
 
 
 def cost_of(graph: ModelGraph, plan: Plan | None = None) -> Cost:

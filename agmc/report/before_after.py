@@ -9,6 +9,7 @@ from agmc.report.quantity import (
     MISSING,
     bytes_text,
     count_text,
+    millijoules_text,
     milliseconds_text,
     points_text,
     share_text,
@@ -28,6 +29,10 @@ METRICS: dict[str, tuple[str, Callable[[float | None], str]]] = {
     "macs": ("MACs", count_text),
     "params": ("parameters", count_text),
     "bytes": ("bytes on disk", bytes_text),
+    "activation_bytes": ("peak of activations", bytes_text),
+    "bops": ("bit operations", count_text),
+    "energy": ("energy", millijoules_text),
+    "latency": ("predicted latency", milliseconds_text),
     "latency_ms": ("median latency", milliseconds_text),
 }
 
@@ -56,15 +61,29 @@ def before_after(result: Mapping[str, Any]) -> Table:
 
 
 def budget_text(result: Mapping[str, Any]) -> str:
-    """One line: the budget, what came of it, and whether it holds; "" without one."""
+    """One line: the budgets, what came of them, and whether they hold; "" without."""
     budget = section(result, "budget")
     if not budget:
         return ""
+    holds = budget.get("holds") is True
+    limit, value = number(budget, "limit"), number(budget, "value")
+    if budget.get("metric") == "accuracy":
+        verdict = "met" if holds else "NOT MET"
+        return (
+            f"accuracy {verdict}: {share_text(value, decimals=2)} of the search split, "
+            f"at least {share_text(limit, decimals=2)} asked for"
+        )
+    limits = budget.get("limits")
+    parts = limits if isinstance(limits, list) else [budget]
+    verdict = "holds" if holds else "DOES NOT HOLD"
+    return f"budget {verdict}: {', '.join(map(_limit_text, parts))}"
+
+
+def _limit_text(budget: Mapping[str, Any]) -> str:
     metric = str(budget.get("metric", ""))
     name, text = METRICS.get(metric, (metric, count_text))
     limit, value = number(budget, "limit"), number(budget, "value")
-    verdict = "holds" if budget.get("holds") is True else "DOES NOT HOLD"
-    return f"budget {verdict}: {name} {text(value)} of at most {text(limit)}"
+    return f"{name} {text(value)} of at most {text(limit)}"
 
 
 def _title(result: Mapping[str, Any]) -> str:

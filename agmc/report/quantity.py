@@ -33,6 +33,11 @@ def milliseconds_text(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2f} ms"
 
 
+def millijoules_text(value: float | None) -> str:
+    """An energy given in millijoules: 0.12345 -> `0.1235 mJ`."""
+    return MISSING if value is None else f"{value:.4g} mJ"
+
+
 def duration_text(seconds: float | None) -> str:
     """A duration given in seconds: 4.2 -> `4.2 s`, 75 -> `1 min 15 s`."""
     if seconds is None:

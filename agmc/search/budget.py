@@ -1,20 +1,20 @@
-"""Budget: how much of a metric a plan may keep, as a guarantee for every episode."""
+"""Budgets: what a user asks for, read and checked before a network is there."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
+from agmc.cost.model import CostModel
+from agmc.plan import PlanSpace
+from agmc.search.limit import BUDGET_METRICS, OWN_UNITS, parse_limit
 
-from agmc.cost.model import METRICS, CostModel
-from agmc.plan import Plan, PlanSpace
+if TYPE_CHECKING:
+    from agmc.search.bound import BoundBudget
 
-_FACTORS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
-_NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*([kKMG]?)(B?)")
+_FLOOR = re.compile(r"accuracy\s*>=\s*(\d+\.?\d*|\.\d+)\s*(?::\s*(\w+))?")
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,16 @@ class Budget:
     """The most that a plan may keep of one metric.
 
     Attributes:
-        metric: one of `agmc.cost.model.METRICS`.
+        metric: one of `agmc.search.limit.BUDGET_METRICS`: macs, params, bytes (of the
+            file), activation_bytes (the peak for one input), bops, latency
+            (milliseconds as the table of `agmc profile` predicts them), energy
+            (millijoules by the user's table).
         limit: a number in (0, 1] is the share of the original network that may be
             kept, a number above 1 is absolute; absolute numbers also as text with a
-            decimal unit: "200k", "60M", "1.2G" and, for bytes, "500kB", "2MB". Kept
-            as a number.
+            decimal unit: "200k", "60M", "1.2G", for bytes "500kB", "2MB", for latency
+            "2.5ms", "900us" and for energy "0.2mJ" (these two always with a unit).
+            Kept as a number.
+        relative: whether the limit is a share.
 
     Raises:
         ValueError: the metric is unknown or the limit is no such number.
@@ -34,14 +39,17 @@ class Budget:
 
     metric: str
     limit: float | str
+    relative: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
+        if self.metric not in BUDGET_METRICS:
             raise ValueError(
                 f"budget metric {self.metric!r} is unknown; choose one of "
-                + ", ".join(METRICS)
+                + ", ".join(BUDGET_METRICS)
             )
-        object.__setattr__(self, "limit", _number(self.limit, self.metric))
+        limit, relative = parse_limit(self.limit, self.metric)
+        object.__setattr__(self, "limit", limit)
+        object.__setattr__(self, "relative", relative)
 
     @classmethod
     def parse(cls, text: str) -> Budget:
@@ -53,227 +61,165 @@ class Budget:
         metric, colon, limit = text.partition(":")
         if not colon:
             raise ValueError(
-                f"budget {text!r} must be METRIC:LIMIT, as in macs:0.5 or params:200k"
+                f"budget {text!r} must be METRIC:LIMIT, as in macs:0.5, params:200k or "
+                "latency:2.5ms, or accuracy>=SHARE"
             )
         return cls(metric.strip(), limit.strip())
 
     def __str__(self) -> str:
-        return f"{self.metric}:{self.limit:.12g}"
+        unit = "" if self.relative else OWN_UNITS.get(self.metric, "")
+        return f"{self.metric}:{self.limit:.12g}{unit}"
 
     def bind(self, cost_model: CostModel, space: PlanSpace) -> BoundBudget:
-        """The budget of one network.
+        """The budget of one network; see `Budgets.bind`."""
+        return Budgets((self,)).bind(cost_model, space)
+
+
+@dataclass(frozen=True)
+class AccuracyFloor:
+    """The least accuracy asked for; the search looks for the cheapest plan above it.
+
+    Attributes:
+        accuracy: on the search split, a share in (0, 1]; of a plan in the search it is
+            measured before fine-tuning, of the result after it.
+        metric: what is to be low: one of `agmc.search.limit.BUDGET_METRICS`.
+
+    Raises:
+        ValueError: no share, or no such metric.
+    """
+
+    accuracy: float
+    metric: str = "macs"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.accuracy <= 1:
+            raise ValueError(
+                f"budget accuracy>= (={self.accuracy}) must be a share in (0, 1]"
+            )
+        if self.metric not in BUDGET_METRICS:
+            raise ValueError(
+                f"budget {self}: metric {self.metric!r} is unknown; choose one of "
+                + ", ".join(BUDGET_METRICS)
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> AccuracyFloor:
+        """The floor written as `accuracy>=SHARE` or `accuracy>=SHARE:METRIC`.
 
         Raises:
-            ValueError: no plan of the space can meet it; says what can be reached.
+            ValueError: the text is no floor.
         """
+        match = _FLOOR.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(
+                f"budget {text!r} must be accuracy>=SHARE or accuracy>=SHARE:METRIC, "
+                "as in accuracy>=0.9 or accuracy>=0.9:params"
+            )
+        return cls(float(match[1]), match[2] or "macs")
+
+    def __str__(self) -> str:
+        return f"accuracy>={self.accuracy:.12g}:{self.metric}"
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """All that is asked of a plan: several limits at once, or a floor, or nothing.
+
+    Attributes:
+        limits: all of them hold for every plan; none: every plan is allowed.
+        floor: the least accuracy, instead of limits.
+
+    Raises:
+        ValueError: the limits and the floor contradict each other.
+    """
+
+    limits: tuple[Budget, ...] = ()
+    floor: AccuracyFloor | None = None
+
+    def __post_init__(self) -> None:
+        if self.floor is not None and self.limits:
+            raise ValueError(
+                f"budgets {self.floor} and {self.limits[0]} conflict: the search for "
+                "the cheapest plan is free to go as low as it can, a limit is used up; "
+                "keep one of them"
+            )
+        for position, limit in enumerate(self.limits):
+            for earlier in self.limits[:position]:
+                if earlier.metric == limit.metric:
+                    raise ValueError(
+                        f"budgets {earlier} and {limit} conflict: both limit "
+                        f"{limit.metric}; keep the one that is meant"
+                    )
+
+    @classmethod
+    def of(cls, given: Demand) -> Budgets:
+        """What is asked for, in any of its forms.
+
+        Args:
+            given: a budget, "macs:0.5", "accuracy>=0.9", or a sequence of those; None
+                or "none" asks for nothing.
+
+        Raises:
+            ValueError: it is none of these, or its parts contradict each other.
+        """
+        if isinstance(given, Budgets):
+            return given
+        if given is None or given == "none":
+            return cls()
+        if isinstance(given, str | Budget | AccuracyFloor):
+            given = (given,)
+        limits: list[Budget] = []
+        floors: list[AccuracyFloor] = []
+        for part in given:
+            if isinstance(part, str):
+                is_floor = part.strip().startswith("accuracy")
+                part = AccuracyFloor.parse(part) if is_floor else Budget.parse(part)
+            if isinstance(part, Budget):
+                limits.append(part)
+            elif isinstance(part, AccuracyFloor):
+                floors.append(part)
+            else:
+                raise ValueError(
+                    f"budget {part!r} must be a text as macs:0.5 or accuracy>=0.9, a "
+                    "Budget, or several of them"
+                )
+        if len(floors) > 1:
+            raise ValueError(
+                f"budgets {floors[0]} and {floors[1]} conflict: only one accuracy can "
+                "be asked for"
+            )
+        return cls(tuple(limits), floors[0] if floors else None)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that must be evaluated."""
+        if self.floor is not None:
+            return (self.floor.metric,)
+        return tuple(limit.metric for limit in self.limits)
+
+    def __str__(self) -> str:
+        if self.floor is not None:
+            return str(self.floor)
+        return ", ".join(map(str, self.limits)) or "none"
+
+    def bind(self, cost_model: CostModel, space: PlanSpace) -> BoundBudget:
+        """The budgets of one network.
+
+        Raises:
+            ValueError: no plan of the space can meet them (says what can be reached),
+                or there is no table for a metric.
+        """
+        from agmc.search.bound import BoundBudget
+
         return BoundBudget(self, cost_model, space)
 
 
-@dataclass(frozen=True, eq=False)
-class BoundBudget:
-    """A budget for one network; keeps every plan that is built step by step within it.
-
-    Decisions are taken in the order of the space. At step t, with the counts before t
-    fixed, let lo(k) be the cost with k channels kept here and the rest at their
-    minimum, and hi(k) the cost with k kept here and the rest whole; both never fall
-    with k. Allowed are the counts with lo(k) <= limit <= hi(k), and where there is
-    none, the largest k with lo(k) <= limit (AMC, arXiv 1802.03494, algorithm 1, bounds
-    from one side only and knows no rounding).
-
-    **Guarantee.** If the whole network is not within the limit, every plan built from
-    allowed counts costs at most `limit` and more than `limit - rounding_step(plan)`.
-    Proof: lo <= limit holds at the start (else the budget is refused) and is kept by
-    every allowed k, and after the last decision lo is the cost itself. While
-    lo(k) <= limit <= hi(k) holds up to the end the cost is the limit; otherwise take
-    the first step with no such k: there the notch above the allowed k has lo > limit,
-    while hi(k) < limit leaves only whole groups for the rest, so that raising this one
-    decision by one notch takes the final plan over the limit.
-
-    A network that is within the limit as it is keeps everything.
-
-    Attributes:
-        budget: what was asked for.
-        cost_model: of the network.
-        space: the decisions.
-    """
-
-    budget: Budget
-    cost_model: CostModel
-    space: PlanSpace
-
-    def __post_init__(self) -> None:
-        if self.smallest > self.limit:
-            share = math.ceil(1e4 * self.smallest / self.original) / 1e4
-            raise ValueError(
-                f"budget {self.budget} cannot be met: at least {self.smallest} "
-                f"{self.budget.metric} stay ({share:.4f} of {self.original}); ask for "
-                "more or lower min_keep_ratio"
-            )
-
-    @cached_property
-    def original(self) -> int:
-        """The metric of the whole network."""
-        return int(self.cost(np.array([decision.size for decision in self.space])))
-
-    @cached_property
-    def smallest(self) -> int:
-        """The metric with every decision at its minimum."""
-        return int(self.cost(np.array([options[0] for options in self._options])))
-
-    @cached_property
-    def limit(self) -> float:
-        """The most of the metric that may be kept, absolute."""
-        limit = float(self.budget.limit)
-        return limit * self.original if limit <= 1 else limit
-
-    @cached_property
-    def _options(self) -> tuple[np.ndarray, ...]:
-        return tuple(np.array(decision.counts) for decision in self.space)
-
-    def cost(self, counts: np.ndarray) -> np.ndarray:
-        """The metric of counts [..., num_decisions], shape [...]."""
-        return self.cost_model.evaluate(self.budget.metric, counts)
-
-    def check(self, plan: Plan) -> None:
-        """Refuses a plan from elsewhere that is over the budget.
-
-        Raises:
-            ValueError: it is, or it names a group that the network does not have.
-        """
-        kept = int(self.cost(self.space.counts(plan)))
-        if kept > self.limit:
-            raise ValueError(
-                f"the plan keeps {kept} {self.budget.metric}, more than the "
-                f"{self.limit:.0f} of the budget {self.budget}; keep less, or raise it"
-            )
-
-    def interval(
-        self, counts: Sequence[int] | np.ndarray, step: int
-    ) -> tuple[int, int]:
-        """The smallest and the largest count allowed at decision `step`.
-
-        Args:
-            counts: kept channels per decision; only those before `step` are read.
-            step: in [0, num_decisions).
-
-        Raises:
-            ValueError: the counts before `step` are over the budget already.
-        """
-        options = self._options[step]
-        if self.original <= self.limit:
-            return int(options[-1]), int(options[-1])
-        plans = np.empty((2, len(options), len(self.space)), dtype=np.int64)
-        plans[..., :step] = counts[:step]
-        plans[..., step] = options
-        plans[0, :, step + 1 :] = [rest[0] for rest in self._options[step + 1 :]]
-        plans[1, :, step + 1 :] = [rest[-1] for rest in self._options[step + 1 :]]
-        lowest, highest = self.cost(plans)
-        top = int(np.count_nonzero(lowest <= self.limit)) - 1
-        if top < 0:
-            raise ValueError(
-                f"counts before decision {step} (={list(counts[:step])}) already "
-                f"exceed the budget {self.budget}; take them from `clamp`"
-            )
-        bottom = min(top, int(np.count_nonzero(highest < self.limit)))
-        return int(options[bottom]), int(options[top])
-
-    def clamp(
-        self, action: float, counts: Sequence[int] | np.ndarray, step: int
-    ) -> int:
-        """The allowed count nearest to `action * size`; the larger of two.
-
-        Args:
-            action: the keep ratio asked for, in [0, 1].
-            counts: as for `interval`.
-            step: as for `interval`.
-
-        Raises:
-            ValueError: the action is not in [0, 1], or as for `interval`.
-        """
-        if not 0 <= action <= 1:
-            raise ValueError(f"action (={action}) must be a keep ratio in [0, 1]")
-        low, high = self.interval(counts, step)
-        options = self._options[step]
-        allowed = options[(options >= low) & (options <= high)][::-1]
-        distance = np.abs(allowed - action * options[-1])
-        return int(allowed[np.argmin(distance)])
-
-    def rounding_step(self, counts: Sequence[int] | np.ndarray) -> int:
-        """The most that keeping one notch more in one decision adds to the metric.
-
-        0 where everything is kept.
-        """
-        counts = np.asarray(counts)
-        notches = self._one_notch_more(counts)
-        return int(np.max(self.cost(notches) - self.cost(counts), initial=0))
-
-    def _one_notch_more(self, counts: np.ndarray) -> np.ndarray:
-        """A row for every decision that is not whole, with that decision raised."""
-        rows = []
-        for step, options in enumerate(self._options):
-            larger = options[options > counts[step]]
-            if len(larger):
-                rows.append(counts.copy())
-                rows[-1][step] = larger[0]
-        return np.array(rows, dtype=np.int64).reshape(-1, len(counts))
-
-
-def uniform_keep_ratio(bound: BoundBudget) -> float:
-    """The largest share, in (0, 1], that is within the limit if all decisions keep it.
-
-    Found by bisection over plans rounded to whole channels, to within a millionth.
-    """
-    low, high = 0.0, 1.0
-    if bound.cost(_rounded(bound, high)) <= bound.limit:
-        return high
-    # Twenty halvings give a number that float32 holds exactly: actions are float32, and
-    # rounding must not lift the ratio over the edge that the bisection leads to.
-    for _ in range(20):
-        middle = (low + high) / 2
-        if bound.cost(_rounded(bound, middle)) <= bound.limit:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def uniform_plan(bound: BoundBudget) -> Plan:
-    """The same keep ratio everywhere, as large as the budget allows, then filled up.
-
-    What rounding leaves of the budget at `uniform_keep_ratio` is used by keeping one
-    notch more in decision after decision, in the order of the space, round after round
-    until no notch fits, so that this baseline also costs more than
-    `limit - rounding_step`.
-    """
-    counts = _rounded(bound, uniform_keep_ratio(bound))
-    filling = True
-    while filling:
-        filling = False
-        for step, decision in enumerate(bound.space):
-            larger = [count for count in decision.counts if count > counts[step]]
-            raised = counts.copy()
-            raised[step] = larger[0] if larger else counts[step]
-            if larger and bound.cost(raised) <= bound.limit:
-                counts, filling = raised, True
-    return bound.space.plan([int(count) for count in counts])
-
-
-def _rounded(bound: BoundBudget, keep_ratio: float) -> np.ndarray:
-    return np.array([decision.nearest(keep_ratio) for decision in bound.space])
-
-
-def _number(limit: float | str, metric: str) -> float:
-    """The limit as a number; see `Budget`."""
-    way_out = "a share in (0, 1] or an absolute number above 1, as 0.5, 200k or 60M"
-    number, unit = limit, ""
-    if isinstance(limit, str):
-        match = _NUMBER.fullmatch(limit)
-        if match is None or (match[4] and metric != "bytes"):
-            raise ValueError(f"budget limit of {metric} (={limit!r}) must be {way_out}")
-        unit = match[3] + match[4]
-        number = float(match[1] + (match[2] or "")) * _FACTORS[match[3]]
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise ValueError(f"budget limit of {metric} (={limit!r}) must be {way_out}")
-    if not 0 < number < math.inf or (unit and number <= 1):
-        raise ValueError(f"budget limit of {metric} (={limit!r}) must be {way_out}")
-    return float(number)
+#: Everything that `Budgets.of` reads.
+Demand: TypeAlias = (
+    Budgets
+    | Budget
+    | AccuracyFloor
+    | str
+    | None
+    | Sequence[Budget | AccuracyFloor | str]
+)

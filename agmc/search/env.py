@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import gymnasium
@@ -10,9 +11,11 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from agmc.embedding.embedding import Embedding
-from agmc.search.budget import BoundBudget
+from agmc.search.bound import BoundBudget
 from agmc.search.evaluator import Evaluator
+from agmc.search.outcome import Original
 from agmc.search.reward import Reward
+from agmc.search.worth import worth_of
 
 
 class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -29,8 +32,8 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     `embedding.columns`. After the last decision there is nothing to see: zeros.
 
     ## Reward
-    0 before the last decision; then `reward(accuracy, cost)` of the finished plan,
-    measured without fine-tuning on the search split.
+    0 before the last decision; then `reward(outcome)` of the finished plan, measured
+    without fine-tuning on the search split and compared with the network itself.
 
     ## Start
     Nothing pruned, at the first decision. Nothing is random: the seed of `reset`
@@ -51,10 +54,11 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         budget: of the network; its `space` holds the decisions.
         embedding: of the same network.
         evaluate: Plan -> Evaluation.
-        reward: (accuracy, cost) -> float.
+        reward: Outcome -> float.
 
     Raises:
         ResetNeeded: `step` before `reset` or after the end.
+        RewardError: the reward of the finished plan is no finite number.
         ValueError: an action that is not one number in [0, 1].
     """
 
@@ -116,8 +120,16 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             return self._observation(), 0.0, False, False, info
         evaluation = self.evaluate(self.budget.space.plan(self._counts))
         info["evaluation"] = evaluation
-        reward = float(self.reward(evaluation.accuracy, evaluation.cost))
+        outcome = self._original.outcome(
+            evaluation.accuracy, evaluation.cost, self._counts
+        )
+        reward = worth_of(outcome, self.reward, evaluation.plan)
         return np.zeros(self.embedding.dim, np.float32), reward, True, False, info
+
+    @cached_property
+    def _original(self) -> Original:
+        accuracy = self.evaluate.original_accuracy
+        return Original(self.budget.cost_model, self._sizes, accuracy)
 
     def _observation(self) -> np.ndarray:
         row = self.embedding.row(self._step, self._counts)

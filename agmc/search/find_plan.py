@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,20 +33,25 @@ from agmc.agents import (
 )
 from agmc.compression.importance import Importance, l1
 from agmc.cost.model import CostModel
+from agmc.cost.tables import Tables
 from agmc.data import Splits
 from agmc.embedding.embedding import Embedding, EmbeddingContext, no_corpus
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
 from agmc.plan import PlanSpace
-from agmc.search.budget import Budget, uniform_plan
+from agmc.search.budget import Budgets, Demand
 from agmc.search.choices import choices_of
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog
 from agmc.search.evaluator import Evaluator
 from agmc.search.repair import pruner_of
-from agmc.search.reward import Reward, error
+from agmc.search.reward import Reward, reward_for
 from agmc.search.runner import Found, OnEpisode, search
+from agmc.search.uniform import uniform_plan
+from agmc.search.worth import RewardError
 from agmc.training import Execution
+
+_logger = logging.getLogger(__name__)
 
 BuildAgent = Callable[[AgentContext], Agent]
 BuildEmbedding = Callable[[EmbeddingContext], Embedding]
@@ -55,11 +61,11 @@ _Builder = TypeVar("_Builder", BuildAgent, BuildEmbedding)
 def find_plan(
     model: nn.Module,
     data: Splits,
-    budget: Budget | str,
+    budget: Demand,
     *,
     embedding: str | BuildEmbedding = "autoencoder",
     agent: str | BuildAgent = "ddpg",
-    reward: Reward = error,
+    reward: Reward | str | None = None,
     importance: Importance = l1,
     evaluator: Callable[..., Evaluator] = Evaluator,
     min_keep_ratio: float = 0.2,
@@ -68,6 +74,7 @@ def find_plan(
     seed: int = 0,
     corpus: Callable[[], Sequence[ModelGraph]] = no_corpus,
     execution: Execution | None = None,
+    tables: Tables | None = None,
     directory: str | os.PathLike[str] | None = None,
     graph: ModelGraph | None = None,
     on_stage: Callable[[str], None] | None = None,
@@ -83,11 +90,14 @@ def find_plan(
         model: a trained network; not touched.
         data: `train` recalibrates batch norm, `search` drives the reward, `test` is
             not read.
-        budget: what may be kept; as text "macs:0.5", see `Budget.parse`.
+        budget: what may be kept, "macs:0.5", or several of that, ["macs:0.5",
+            "latency:2.5ms"], all of which hold; "accuracy>=0.9" searches for the
+            cheapest plan of that accuracy, None allows every plan. See `Budgets.of`.
         embedding: "autoencoder", "rules", or a function that builds an `Embedding`.
         agent: one of `AGENTS` ("ddpg", "additive", "tpe", "uniform", ...), or a
             function that builds an `Agent`.
-        reward: (accuracy, cost) -> float, see `agmc.search.reward`.
+        reward: Outcome -> float, see `agmc.search.reward`, also as text
+            "package.module:function"; None takes the one that fits the budget.
         importance: scores the channels; those with the highest stay.
         evaluator: `Evaluator`, or a `functools.partial` of it with other numbers of
             images.
@@ -97,6 +107,7 @@ def find_plan(
         seed: of everything random.
         corpus: other networks for the embedding to learn from.
         execution: device and precision; None chooses.
+        tables: for budgets and rewards on latency or energy.
         directory: that the search can go on from; None keeps nothing.
         graph: of the model, where it was traced before; None traces it.
         on_stage: called with "embedding" and "search" when these begin.
@@ -105,22 +116,25 @@ def find_plan(
     Raises:
         ValueError: an argument is out of range, a name is unknown, the budget cannot
             be met, or the directory holds another search.
+        RewardError: the reward of a plan is no finite number; the plan is saved as
+            `refused_plan.json` in the directory.
     """
-    budget = Budget.parse(budget) if isinstance(budget, str) else budget
+    budgets = Budgets.of(budget)
+    reward = reward_for(budgets, reward)
     build_embedding = _choose("embedding", embedding, EMBEDDINGS)
     build_agent = _choose("agent", agent, AGENTS)
     if graph is None:
         device = next((weight.device for weight in model.parameters()), None)
         graph = trace(model, data.example_input().to(device))
     space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, round_to=round_to)
-    cost_model = CostModel(graph)
-    bound = budget.bind(cost_model, space)
+    cost_model = CostModel(graph, tables)
+    bound = budgets.bind(cost_model, space)
     log, checkpoint = None, None
     if directory is not None:
         run = run_key(
             model,
             data,
-            budget=str(budget),
+            budget=str(budgets),
             embedding=embedding,
             agent=agent,
             reward=reward,
@@ -131,6 +145,7 @@ def find_plan(
             episodes=episodes,
             seed=seed,
             corpus=corpus,
+            tables=tables,
         )
         log = EpisodeLog(Path(directory) / "episodes.jsonl", run)
         checkpoint = Path(directory) / "embedding.safetensors"
@@ -142,12 +157,13 @@ def find_plan(
     on_stage("embedding")
     observe = build_embedding(EmbeddingContext(graph, space, seed, corpus, checkpoint))
     on_stage("search")
-    env = CompressionEnv(
-        bound,
-        observe,
-        evaluator(pruner, cost_model, data, execution),
-        reward,
-    )
+    evaluate = evaluator(pruner, cost_model, data, execution)
+    if budgets.floor and evaluate.original_accuracy < budgets.floor.accuracy:
+        _logger.warning(
+            "the network itself has a search accuracy of %.4f, less than %s asks for",
+            *(evaluate.original_accuracy, budgets.floor),
+        )
+    env = CompressionEnv(bound, observe, evaluate, reward)
     context = AgentContext(
         observation_dim=env.embedding.dim,
         num_decisions=env.num_decisions,
@@ -156,9 +172,18 @@ def find_plan(
         uniform_keep_ratios=tuple(uniform_plan(bound).keep_ratio.values()),
         choices=choices_of(bound),
     )
-    return search(
-        env, build_agent(context), episodes=episodes, log=log, on_episode=on_episode
-    )
+    try:
+        return search(
+            env, build_agent(context), episodes=episodes, log=log, on_episode=on_episode
+        )
+    except RewardError as failure:
+        if directory is None:
+            raise
+        path = Path(directory) / "refused_plan.json"
+        failure.plan.save(path)
+        raise RewardError(f"{failure}; the plan is in {path}", failure.plan) from (
+            failure.__cause__
+        )
 
 
 def _autoencoder(context: EmbeddingContext) -> Embedding:

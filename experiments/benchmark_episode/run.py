@@ -31,11 +31,12 @@ from agmc.graph.trace import trace
 from agmc.models import load_model
 from agmc.plan import PlanSpace
 from agmc.report.experiment import Target, write_experiment
-from agmc.search.budget import Budget, uniform_plan
+from agmc.search.budget import Budget
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluator
 from agmc.search.reward import error
 from agmc.search.runner import run_episode
+from agmc.search.uniform import uniform_plan
 from agmc.training import Batches, Execution, batches_of, recalibrate_batch_norm
 
 HERE = Path(__file__).parent

@@ -24,7 +24,8 @@ from agmc.graph.trace import trace
 from agmc.models.weights import load_model
 from agmc.plan import Plan, PlanSpace
 from agmc.report.experiment import Target, write_experiment
-from agmc.search.budget import Budget, uniform_plan
+from agmc.search.budget import Budget
+from agmc.search.uniform import uniform_plan
 from agmc.training import Execution, accuracy, batches_of, recalibrate_batch_norm
 
 HERE = Path(__file__).parent

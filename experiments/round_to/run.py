@@ -22,7 +22,8 @@ from agmc.graph.trace import trace
 from agmc.models import build
 from agmc.plan import PlanSpace
 from agmc.report.experiment import Target, write_experiment
-from agmc.search.budget import Budget, uniform_plan
+from agmc.search.budget import Budget
+from agmc.search.uniform import uniform_plan
 
 HERE = Path(__file__).parent
 STEPS = (1, 4, 8)
@@ -45,7 +46,8 @@ def main() -> None:
                 space = PlanSpace(graph, round_to=step)
                 bound = Budget("macs", 0.5).bind(costs, space)
                 plan = uniform_plan(bound)
-                kept.append(int(bound.cost(space.counts(plan))) / bound.original)
+                limit = bound.limits[0]
+                kept.append(limit.value(space.counts(plan)) / limit.original)
                 paths.append(Path(folder) / f"{step}.onnx")
                 save_onnx(Pruner(model, graph).prune(plan), paths[-1], image)
             latencies = onnx_latency_ms(paths, (image,), runs=100)

@@ -14,11 +14,12 @@ from agmc.cost.model import Cost
 from agmc.embedding.embedding import Embedding
 from agmc.graph.model_graph import ChannelGroup
 from agmc.plan import PlanSpace
-from agmc.search.budget import BoundBudget, Budget, uniform_plan
+from agmc.search.budget import Budgets
 from agmc.search.choices import choices_of
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluation
 from agmc.search.reward import error
+from agmc.search.uniform import uniform_plan
 
 SIZES = (16, 24, 32)
 
@@ -26,10 +27,18 @@ SIZES = (16, 24, 32)
 class ChainCost:
     """macs = sum of products of neighbours."""
 
+    metrics = ("macs",)
+
     def evaluate(self, metric, counts):
         ends = np.ones((*counts.shape[:-1], 1), dtype=np.int64)
         padded = np.concatenate([ends, counts, ends], axis=-1)
         return (padded[..., :-1] * padded[..., 1:]).sum(-1)
+
+    def ceiling(self, metric, counts):
+        return self.evaluate(metric, counts)
+
+    def cost(self, counts):
+        return Cost(int(self.evaluate("macs", counts)), 1, 4)
 
 
 class StepEmbedding(Embedding):
@@ -50,6 +59,8 @@ class StepEmbedding(Embedding):
 class FormulaEvaluator:
     """Wide last layers are best; counts how often it had to compute."""
 
+    original_accuracy = 0.9
+
     def __init__(self, before=lambda: None):
         self.known, self.computed, self.before = {}, 0, before
 
@@ -65,17 +76,18 @@ class FormulaEvaluator:
         noise = int(hashlib.sha256(plan.digest.encode()).hexdigest()[:4], 16) / 2**16
         accuracy = float(ratios @ [0.1, 0.2, 0.6]) + 0.05 * noise
         counts = np.rint(ratios * SIZES).astype(int)
-        cost = Cost(int(ChainCost().evaluate("macs", counts)), 1, 4)
+        cost = ChainCost().cost(counts)
         self.known[plan.digest] = Evaluation(plan, accuracy, cost, 0.25)
         return self.known[plan.digest]
 
 
-def make_env(evaluator=None, *, limit=0.5):
+def make_env(evaluator=None, *, limit=0.5, reward=error):
+    """Under a share of the macs; None: without a limit."""
     groups = tuple(ChannelGroup(f"c{n}", n, (), (), (f"c{n}",)) for n in SIZES)
     space = PlanSpace(SimpleNamespace(groups=groups, unprunable=()))
-    budget = BoundBudget(Budget("macs", limit), ChainCost(), space)
+    budget = Budgets.of(f"macs:{limit}" if limit else None).bind(ChainCost(), space)
     return CompressionEnv(
-        budget, StepEmbedding(), evaluator or FormulaEvaluator(), error
+        budget, StepEmbedding(), evaluator or FormulaEvaluator(), reward
     )
 
 

@@ -41,9 +41,9 @@ def test_info_tells_what_was_asked_and_what_was_done():
         count / size for count, size in zip(counts, SIZES, strict=True)
     ]
     assert infos[-1]["evaluation"].plan == env.budget.space.plan(counts)
-    cost = int(env.budget.cost(np.array(counts)))
-    limit = env.budget.limit
-    assert limit - env.budget.rounding_step(counts) < cost <= limit
+    (limit,) = env.budget.limits
+    cost = limit.value(np.array(counts))
+    assert limit.limit - limit.rounding_step(counts) < cost <= limit.limit
 
 
 def test_observations_follow_the_executed_counts():
@@ -90,5 +90,5 @@ def test_random_episodes_keep_the_budget():
             _, _, done, _, info = env.step(env.action_space.sample())
         macs = info["evaluation"].cost.macs
         counts = env.budget.space.counts(info["evaluation"].plan)
-        step = env.budget.rounding_step(counts)
-        assert env.budget.limit - step < macs <= env.budget.limit
+        (limit,) = env.budget.limits
+        assert limit.limit - limit.rounding_step(counts) < macs <= limit.limit

@@ -52,7 +52,7 @@ def test_the_best_reward_wins_and_the_first_of_equals():
     assert len(rewards) == 30
     assert (found.plan, found.reward) == (found.episodes[first].plan, max(rewards))
     assert found.accuracy == found.episodes[first].accuracy == found.reward + 1
-    assert found.cost.macs <= 0.5 * make_env().budget.original
+    assert found.cost.macs <= 0.5 * make_env().budget.limits[0].original
     again = Found.best_of((found.episodes[first], *found.episodes))
     assert again.plan is found.episodes[first].plan
 
