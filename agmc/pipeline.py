@@ -277,9 +277,8 @@ def _sizes(
     budget: BoundBudget, counts: np.ndarray, num_bytes: int
 ) -> dict[str, int | float]:
     """What stands in every record, and the metrics that a budget is on."""
-    costs = budget.cost_model
     metrics = dict.fromkeys(("macs", "params", "bytes", *budget.budgets.metrics))
-    found = {metric: costs.evaluate(metric, counts).item() for metric in metrics}
+    found = {metric: budget.value(metric, counts) for metric in metrics}
     return {**found, "bytes": num_bytes}
 
 

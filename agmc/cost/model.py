@@ -19,7 +19,7 @@ from agmc.graph.program import program_to_json
 from agmc.graph.widths import Widths
 from agmc.plan import Plan, kept_channels
 
-#: Whole numbers that follow from network and plan alone; the fields of `Cost`.
+#: Whole numbers that follow from network and plan alone.
 METRICS = ("macs", "params", "bytes", "activation_bytes", "bops")
 
 #: Metrics that are summed up from `Tables`: milliseconds and millijoules for one input.
@@ -49,6 +49,8 @@ class Cost:
             `ActivationMemory`.
         bops: bit operations: multiply-adds x bits of the weights x bits of the
             activations; both 32 here.
+        latency: milliseconds for one input, see `LatencyModel`; None without a table.
+        energy: millijoules for one input, see `EnergyModel`; None without a table.
     """
 
     macs: int
@@ -56,6 +58,12 @@ class Cost:
     bytes: int
     activation_bytes: int = 0
     bops: int = 0
+    latency: float | None = None
+    energy: float | None = None
+
+    def known(self) -> dict[str, int | float]:
+        """Metric -> value, without those that there is no table for."""
+        return {k: v for k, v in vars(self).items() if v is not None}
 
 
 @dataclass(frozen=True)
@@ -151,8 +159,8 @@ class CostModel:
         return (*METRICS, *(name for name, table in given if table is not None))
 
     def cost(self, counts: np.ndarray) -> Cost:
-        """All metrics of one plan; counts int [num_groups]."""
-        return Cost(*(int(self.evaluate(metric, counts)) for metric in METRICS))
+        """All of `metrics` of one plan; counts int [num_groups]."""
+        return Cost(**{m: self.evaluate(m, counts).item() for m in self.metrics})
 
     def by_layer(self, counts: np.ndarray) -> tuple[LayerCost, ...]:
         """The layers that multiply or hold parameters, in execution order.

@@ -3,122 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agmc.cost.model import METRICS, CostModel
+from agmc.cost.model import TABLE_METRICS, CostModel
 from agmc.plan import Plan, PlanSpace
-from agmc.search.budget import Budget, Budgets
-from agmc.search.limit import OWN_UNITS
+from agmc.search.limit import amount
 
-#: Room left below limits that are no whole numbers, for the rounding of sums.
-_SLACK = 1e-9
+if TYPE_CHECKING:
+    from agmc.search.budget import Budgets
 
-
-@dataclass(frozen=True, eq=False)
-class BoundLimit:
-    """One budget of one network.
-
-    Attributes:
-        budget: what was asked for.
-        cost_model: of the network.
-        space: the decisions.
-    """
-
-    budget: Budget
-    cost_model: CostModel
-    space: PlanSpace
-
-    @cached_property
-    def original(self) -> float:
-        """The metric of the whole network."""
-        return self.value(np.array([decision.size for decision in self.space]))
-
-    @cached_property
-    def smallest(self) -> float:
-        """The cost with every decision at its minimum."""
-        return self.cost(np.array([d.counts[0] for d in self.space])).item()
-
-    @cached_property
-    def limit(self) -> float:
-        """The most of the metric that may be kept, absolute."""
-        limit = float(self.budget.limit)
-        return limit * self.original if self.budget.relative else limit
-
-    @property
-    def room(self) -> float:
-        """What the costs are held to: the limit, or a billionth less."""
-        exact = self.budget.metric in METRICS
-        return self.limit if exact else self.limit * (1 - _SLACK)
-
-    def value(self, counts: np.ndarray) -> float:
-        """The metric of counts [num_decisions]."""
-        return self.cost_model.evaluate(self.budget.metric, counts).item()
-
-    def cost(self, counts: np.ndarray) -> np.ndarray:
-        """What is held to the limit, of counts [..., num_decisions], shape [...].
-
-        Never below the metric, and never falls when a count grows; the metric itself
-        but for `latency`, see `CostModel.ceiling`.
-        """
-        return self.cost_model.ceiling(self.budget.metric, counts)
-
-    def rounding_step(self, counts: Sequence[int] | np.ndarray) -> float:
-        """The most that keeping one notch more in one decision adds to the cost.
-
-        0 where everything is kept.
-        """
-        counts = np.asarray(counts)
-        rows = []
-        for step, decision in enumerate(self.space):
-            larger = [count for count in decision.counts if count > counts[step]]
-            if larger:
-                rows.append(counts.copy())
-                rows[-1][step] = larger[0]
-        notches = np.array(rows, dtype=np.int64).reshape(-1, len(counts))
-        return float(np.max(self.cost(notches) - self.cost(counts), initial=0))
-
-    def refuse_the_unreachable(self) -> None:
-        """Raises a ValueError where not even the smallest plan is within the limit."""
-        if self.smallest > self.room:
-            share = math.ceil(1e4 * self.smallest / self.original) / 1e4
-            raise ValueError(
-                f"budget {self.budget} cannot be met: at least "
-                f"{self.text(self.smallest)} stay ({share:.4f} of "
-                f"{_number(self.original)}); ask for more or lower min_keep_ratio"
-            )
-
-    def text(self, value: float) -> str:
-        """A value of the metric with its name or unit: "120 macs", "2.5 ms latency"."""
-        unit = OWN_UNITS.get(self.budget.metric)
-        return f"{_number(value)} {f'{unit} ' if unit else ''}{self.budget.metric}"
+#: Sums of milliseconds and millijoules depend on the order of their terms; limits on
+#: them are used up to this share, so that no order is over them.
+_ROOM = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class BoundBudget:
     """Budgets of one network; keep every plan that is built step by step within them.
 
-    Decisions are taken in the order of the space. At step t, with the counts before t
-    fixed, let lo(k) be the costs with k channels kept here and the rest at their
-    minimum, and hi(k) those with k kept here and the rest whole; none of them falls
-    with k. Allowed are the counts for which lo(k) is within all limits and hi(k)
-    reaches one of them, and where there is none, the largest k with lo(k) within all
-    limits (AMC, arXiv 1802.03494, algorithm 1, bounds from one side only, knows one
-    metric and no rounding).
+    Several limits are one: `usage` is the largest share of a limit that a plan uses up,
+    and like each of them it never falls when a count grows. Decisions are taken in the
+    order of the space. At step t, with the counts before t fixed, let lo(k) be the
+    usage with k channels kept here and the rest at their minimum, and hi(k) the usage
+    with k kept here and the rest whole; neither falls with k. Allowed are the counts
+    with lo(k) <= 1 <= hi(k), and where there is none, the largest k with lo(k) <= 1
+    (AMC, arXiv 1802.03494, algorithm 1, bounds from one side only, knows one metric and
+    no rounding).
 
     **Guarantee.** If the whole network is not within all limits, every plan built from
-    allowed counts costs at most `limit`, of every limit, and of at least one more than
-    `limit - rounding_step(plan)`. Proof: lo within the limits holds at the start (else
-    the budget is refused) and is kept by every allowed k, and after the last decision
-    lo is the cost itself. While hi reaches a limit up to the end, the cost is that
-    limit; otherwise take the first step with no such k: there the notch above the
-    allowed k has a lo over some limit, while hi is below all of them, which leaves
-    only whole groups for the rest, so that raising this one decision by one notch
-    takes the final plan over that limit. (Limits on `latency` and `energy` are used
-    to within a billionth, see `BoundLimit.room`.)
+    allowed counts uses at most 1, and more than `1 - rounding_step(plan)`. Proof:
+    lo <= 1 holds at the start (else the budget is refused) and is kept by every allowed
+    k, and after the last decision lo is the usage itself. While lo(k) <= 1 <= hi(k)
+    holds up to the end the usage is 1; otherwise take the first step with no such k:
+    there the notch above the allowed k has lo > 1, while hi(k) < 1 leaves only whole
+    groups for the rest, so that raising this one decision by one notch takes the final
+    plan over 1.
 
     A network that is within all limits as it is keeps everything. Without limits every
     count is allowed.
@@ -127,6 +51,10 @@ class BoundBudget:
         budgets: what was asked for.
         cost_model: of the network.
         space: the decisions.
+
+    Raises:
+        ValueError: no plan of the space is within all limits, or there is no table for
+            a metric.
     """
 
     budgets: Budgets
@@ -134,33 +62,80 @@ class BoundBudget:
     space: PlanSpace
 
     def __post_init__(self) -> None:
-        if self.budgets.floor is not None:  # there must be a table for its metric
-            whole = np.array([decision.size for decision in self.space])
-            self.cost_model.evaluate(self.budgets.floor.metric, whole)
-        for one in () if self.keeps_everything else self.limits:
-            one.refuse_the_unreachable()
+        for metric, original in self.original.items():
+            if original <= 0:
+                raise ValueError(
+                    f"budget on {metric}: the network itself takes {original:g} by the "
+                    "table, there is nothing to save; mend the table"
+                )
+        if self.keeps_everything:
+            return
+        smallest = np.array([decision.counts[0] for decision in self.space])
+        for budget in self.budgets.limits:
+            metric = budget.metric
+            cost = self.cost_model.ceiling(metric, smallest).item()
+            if cost > self._held_to[metric]:
+                original = self.original[metric]
+                share = math.ceil(1e4 * cost / original) / 1e4
+                raise ValueError(
+                    f"budget {budget} cannot be met: at least {amount(cost, metric)} "
+                    f"stay ({share:.4f} of {amount(original, metric)}); ask for more "
+                    "or lower min_keep_ratio"
+                )
 
     @cached_property
-    def limits(self) -> tuple[BoundLimit, ...]:
-        """One for every limit that was asked for."""
-        return tuple(
-            BoundLimit(budget, self.cost_model, self.space)
-            for budget in self.budgets.limits
-        )
+    def original(self) -> Mapping[str, float]:
+        """Metric asked for -> what the whole network takes."""
+        whole = np.array([decision.size for decision in self.space])
+        return {m: self.value(m, whole) for m in self.budgets.metrics}
+
+    @cached_property
+    def limits(self) -> Mapping[str, float]:
+        """Metric -> the most that may be kept, absolute."""
+        return {
+            b.metric: float(b.limit) * (self.original[b.metric] if b.relative else 1)
+            for b in self.budgets.limits
+        }
 
     @cached_property
     def keeps_everything(self) -> bool:
         """Whether there are limits and the network is within all as it is."""
         limits = self.limits
-        return bool(limits) and all(one.original <= one.limit for one in limits)
+        return bool(limits) and all(self.original[m] <= limits[m] for m in limits)
 
-    def fits(self, counts: np.ndarray) -> np.ndarray:
-        """Whether costs are within all limits: bool [...], of [..., num_decisions]."""
+    def value(self, metric: str, counts: np.ndarray) -> float:
+        """A metric of counts int [num_decisions]."""
+        return self.cost_model.evaluate(metric, counts).item()
+
+    def usage(self, counts: np.ndarray) -> np.ndarray:
+        """The largest share of a limit that is used up; 0 without limits.
+
+        Args:
+            counts: int [..., num_decisions].
+
+        Returns:
+            float64 [...]; at most 1 is within all limits. Never falls when a count
+            grows: `latency` counts by `CostModel.ceiling`.
+        """
+        used = np.zeros(np.shape(counts)[:-1])
+        for metric, most in self._held_to.items():
+            used = np.maximum(used, self.cost_model.ceiling(metric, counts) / most)
+        return used
+
+    def rounding_step(self, counts: Sequence[int] | np.ndarray) -> float:
+        """The most that keeping one notch more in one decision adds to the usage.
+
+        0 where everything is kept.
+        """
         counts = np.asarray(counts)
-        result = np.ones(counts.shape[:-1], dtype=bool)
-        for one in self.limits:
-            result &= one.cost(counts) <= one.room
-        return result
+        rows = []
+        for step, options in enumerate(self._options):
+            larger = options[options > counts[step]]
+            if len(larger):
+                rows.append(counts.copy())
+                rows[-1][step] = larger[0]
+        notches = np.array(rows, dtype=np.int64).reshape(-1, len(counts))
+        return float(np.max(self.usage(notches) - self.usage(counts), initial=0))
 
     def check(self, plan: Plan) -> None:
         """Refuses a plan from elsewhere that is over a limit.
@@ -169,11 +144,13 @@ class BoundBudget:
             ValueError: it is, or it names a group that the network does not have.
         """
         counts = self.space.counts(plan)
-        for one in self.limits:
-            if (kept := one.value(counts)) > one.limit:
+        for budget in self.budgets.limits:
+            metric = budget.metric
+            kept, most = self.value(metric, counts), self.limits[metric]
+            if kept > most:
                 raise ValueError(
-                    f"the plan keeps {one.text(kept)}, more than the "
-                    f"{_number(one.limit)} of the budget {one.budget}; keep less, or "
+                    f"the plan keeps {amount(kept, metric)}, more than the "
+                    f"{amount(most, metric)} of the budget {budget}; keep less, or "
                     "raise it"
                 )
 
@@ -199,19 +176,16 @@ class BoundBudget:
         plans[..., step] = options
         plans[0, :, step + 1 :] = [rest[0] for rest in self._options[step + 1 :]]
         plans[1, :, step + 1 :] = [rest[-1] for rest in self._options[step + 1 :]]
-        fits = np.ones(len(options), dtype=bool)
-        reaches = np.zeros(len(options), dtype=bool)
-        for one in self.limits:
-            lowest, highest = one.cost(plans)
-            fits &= lowest <= one.room
-            reaches |= highest >= one.room
-        top = int(np.count_nonzero(fits)) - 1
-        if top < 0:
+        lowest, highest = self.usage(plans)
+        # The plan of lowest[0] was within the limits one step before, where its terms
+        # may have been added up in another order.
+        if lowest[0] > 1 + _ROOM / 2:
             raise ValueError(
                 f"counts before decision {step} (={list(counts[:step])}) already "
                 f"exceed the budget {self.budgets}; take them from `clamp`"
             )
-        bottom = min(top, int(np.count_nonzero(~reaches)))
+        top = max(0, int(np.count_nonzero(lowest <= 1)) - 1)
+        bottom = min(top, int(np.count_nonzero(highest < 1)))
         return int(options[bottom]), int(options[top])
 
     def clamp(
@@ -239,7 +213,9 @@ class BoundBudget:
     def _options(self) -> tuple[np.ndarray, ...]:
         return tuple(np.array(decision.counts) for decision in self.space)
 
-
-def _number(value: float) -> str:
-    """Whole numbers in full, others with six digits."""
-    return f"{value:.0f}" if value == int(value) else f"{value:.6g}"
+    @cached_property
+    def _held_to(self) -> Mapping[str, float]:
+        return {
+            metric: most * (1 - _ROOM if metric in TABLE_METRICS else 1)
+            for metric, most in self.limits.items()
+        }

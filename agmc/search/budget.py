@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from agmc.cost.model import CostModel
 from agmc.plan import PlanSpace
+from agmc.search.bound import BoundBudget
 from agmc.search.limit import BUDGET_METRICS, OWN_UNITS, parse_limit
-
-if TYPE_CHECKING:
-    from agmc.search.bound import BoundBudget
 
 _FLOOR = re.compile(r"accuracy\s*>=\s*(\d+\.?\d*|\.\d+)\s*(?::\s*(\w+))?")
 
@@ -209,8 +207,6 @@ class Budgets:
             ValueError: no plan of the space can meet them (says what can be reached),
                 or there is no table for a metric.
         """
-        from agmc.search.bound import BoundBudget
-
         return BoundBudget(self, cost_model, space)
 
 

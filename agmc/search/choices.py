@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agmc.agents.agent import Choices
-from agmc.search.budget import BoundBudget
+from agmc.search.bound import BoundBudget
 
 
 def choices_of(bound: BoundBudget) -> Choices:
@@ -16,7 +16,7 @@ def choices_of(bound: BoundBudget) -> Choices:
 
     def cost(keep_ratios: np.ndarray) -> np.ndarray:
         counts = np.rint(np.asarray(keep_ratios) * sizes).astype(np.int64)
-        return bound.cost(counts) / bound.limit
+        return bound.usage(counts)
 
     def clamp(keep_ratios: Sequence[float]) -> tuple[float, ...]:
         counts = sizes.copy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import gymnasium
@@ -12,8 +11,8 @@ from gymnasium.error import ResetNeeded
 
 from agmc.embedding.embedding import Embedding
 from agmc.search.bound import BoundBudget
-from agmc.search.evaluator import Evaluator
-from agmc.search.outcome import Original
+from agmc.search.evaluator import Evaluation, Evaluator
+from agmc.search.outcome import Outcome
 from agmc.search.reward import Reward
 from agmc.search.worth import worth_of
 
@@ -55,6 +54,8 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         embedding: of the same network.
         evaluate: Plan -> Evaluation.
         reward: Outcome -> float.
+        original: the evaluation of the plan that keeps everything, which outcomes are
+            compared with.
 
     Raises:
         ResetNeeded: `step` before `reset` or after the end.
@@ -70,11 +71,14 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         embedding: Embedding,
         evaluate: Evaluator,
         reward: Reward,
+        *,
+        original: Evaluation,
     ) -> None:
         self.budget = budget
         self.embedding = embedding
         self.evaluate = evaluate
         self.reward = reward
+        self.original = original
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
         self.observation_space = spaces.Box(-1.0, 1.0, (embedding.dim,), np.float32)
         self._sizes = np.array([decision.size for decision in budget.space])
@@ -120,16 +124,20 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             return self._observation(), 0.0, False, False, info
         evaluation = self.evaluate(self.budget.space.plan(self._counts))
         info["evaluation"] = evaluation
-        outcome = self._original.outcome(
-            evaluation.accuracy, evaluation.cost, self._counts
-        )
-        reward = worth_of(outcome, self.reward, evaluation.plan)
+        reward = self.worth(evaluation)
         return np.zeros(self.embedding.dim, np.float32), reward, True, False, info
 
-    @cached_property
-    def _original(self) -> Original:
-        accuracy = self.evaluate.original_accuracy
-        return Original(self.budget.cost_model, self._sizes, accuracy)
+    def worth(self, evaluation: Evaluation) -> float:
+        """The reward of an evaluated plan.
+
+        Raises:
+            RewardError: it is no finite number.
+        """
+        outcome = Outcome(
+            *(evaluation.accuracy, evaluation.cost),
+            *(self.original.accuracy, self.original.cost),
+        )
+        return worth_of(outcome, self.reward, evaluation.plan)
 
     def _observation(self) -> np.ndarray:
         row = self.embedding.row(self._step, self._counts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ class EpisodeLog:
             },
             "reward": record.reward,
             "accuracy": record.accuracy,
-            "cost": asdict(record.cost),
+            "cost": record.cost.known(),
             "seconds": round(record.seconds, 6),
             "cached": record.cached,
             "probe": record.probe,
@@ -140,7 +140,7 @@ def _record(fields: dict[str, Any]) -> EpisodeRecord:
         plan=Plan({str(k): v for k, v in fields["plan"]["keep_ratio"].items()}),
         reward=float(fields["reward"]),
         accuracy=float(fields["accuracy"]),
-        cost=Cost(**{name: int(value) for name, value in fields["cost"].items()}),
+        cost=Cost(**{name: 0 + value for name, value in fields["cost"].items()}),
         seconds=float(fields["seconds"]),
         cached=bool(fields["cached"]),
         probe=bool(fields["probe"]),

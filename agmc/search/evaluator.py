@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from agmc.compression.prune import Pruner
 from agmc.cost.model import Cost, CostModel
@@ -118,12 +117,6 @@ class Evaluator:
         """Takes evaluations over from an earlier run of the same search."""
         for evaluation in evaluations:
             self._known[evaluation.plan.digest] = evaluation
-
-    @cached_property
-    def original_accuracy(self) -> float:
-        """Of the network itself on the same images, in [0, 1]; nothing repaired."""
-        module = self._execution.place(self._pruner.prune(Plan({})))
-        return accuracy(module, self._search, execution=self._execution)
 
     def __call__(self, plan: Plan) -> Evaluation:
         """The evaluation of a plan."""

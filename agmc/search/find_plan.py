@@ -38,7 +38,7 @@ from agmc.data import Splits
 from agmc.embedding.embedding import Embedding, EmbeddingContext, no_corpus
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
-from agmc.plan import PlanSpace
+from agmc.plan import Plan, PlanSpace
 from agmc.search.budget import Budgets, Demand
 from agmc.search.choices import choices_of
 from agmc.search.env import CompressionEnv
@@ -158,12 +158,13 @@ def find_plan(
     observe = build_embedding(EmbeddingContext(graph, space, seed, corpus, checkpoint))
     on_stage("search")
     evaluate = evaluator(pruner, cost_model, data, execution)
-    if budgets.floor and evaluate.original_accuracy < budgets.floor.accuracy:
+    original = evaluate(Plan.uniform(space, 1.0))
+    if budgets.floor and original.accuracy < budgets.floor.accuracy:
         _logger.warning(
             "the network itself has a search accuracy of %.4f, less than %s asks for",
-            *(evaluate.original_accuracy, budgets.floor),
+            *(original.accuracy, budgets.floor),
         )
-    env = CompressionEnv(bound, observe, evaluate, reward)
+    env = CompressionEnv(bound, observe, evaluate, reward, original=original)
     context = AgentContext(
         observation_dim=env.embedding.dim,
         num_decisions=env.num_decisions,

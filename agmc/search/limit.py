@@ -70,6 +70,12 @@ def parse_limit(limit: float | str, metric: str) -> tuple[float, bool]:
     return float(number), False
 
 
+def amount(value: float, metric: str) -> str:
+    """A value of a metric as text: "120 macs", "2.5 ms latency"."""
+    number = f"{value:.0f}" if value == int(value) else f"{value:.6g}"
+    return " ".join(part for part in (number, OWN_UNITS.get(metric), metric) if part)
+
+
 def _refused(limit: object, metric: str) -> ValueError:
     absolute = _EXAMPLES.get(metric, "an absolute number above 1, as 0.5, 200k or 60M")
     return ValueError(

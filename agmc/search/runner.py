@@ -152,7 +152,7 @@ def run_probe(
     space = env.budget.space
     counts = [d.nearest(ratio) for d, ratio in zip(space, keep_ratios, strict=True)]
     evaluation = env.evaluate(space.plan(counts))
-    reward = float(env.reward(evaluation.accuracy, evaluation.cost))
+    reward = env.worth(evaluation)
     kept = [count / d.size for count, d in zip(counts, space, strict=True)]
     agent.observe_probe(kept, reward)
     return EpisodeRecord(

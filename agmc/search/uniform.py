@@ -14,13 +14,13 @@ def uniform_keep_ratio(bound: BoundBudget) -> float:
     Found by bisection over plans rounded to whole channels, to within a millionth.
     """
     low, high = 0.0, 1.0
-    if bound.keeps_everything or bound.fits(_rounded(bound, high)):
+    if bound.keeps_everything or bound.usage(_rounded(bound, high)) <= 1:
         return high
     # Twenty halvings give a number that float32 holds exactly: actions are float32, and
     # rounding must not lift the ratio over the edge that the bisection leads to.
     for _ in range(20):
         middle = (low + high) / 2
-        if bound.fits(_rounded(bound, middle)):
+        if bound.usage(_rounded(bound, middle)) <= 1:
             low = middle
         else:
             high = middle
@@ -32,8 +32,8 @@ def uniform_plan(bound: BoundBudget) -> Plan:
 
     What rounding leaves of the budget at `uniform_keep_ratio` is used by keeping one
     notch more in decision after decision, in the order of the space, round after round
-    until no notch fits, so that this baseline also costs more than
-    `limit - rounding_step` of one limit. Without limits it keeps everything.
+    until no notch fits, so that this baseline also uses more than `1 - rounding_step`.
+    Without limits it keeps everything.
     """
     counts = _rounded(bound, uniform_keep_ratio(bound))
     filling = True
@@ -43,7 +43,7 @@ def uniform_plan(bound: BoundBudget) -> Plan:
             larger = [count for count in decision.counts if count > counts[step]]
             raised = counts.copy()
             raised[step] = larger[0] if larger else counts[step]
-            if larger and bound.fits(raised):
+            if larger and bound.usage(raised) <= 1:
                 counts, filling = raised, True
     return bound.space.plan([int(count) for count in counts])
 

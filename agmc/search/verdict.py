@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from agmc.search.bound import BoundBudget, BoundLimit
+from agmc.search.bound import BoundBudget
+from agmc.search.limit import amount
 
 
 def verdict(
@@ -35,12 +36,14 @@ def verdict(
             "holds": accuracy >= floor.accuracy,
             "minimised": floor.metric,
         }
-    if not bound.limits:
-        return None
-    records = [_record(one, counts, num_bytes) for one in bound.limits]
+    records: list[dict[str, Any]] = []
+    for metric, limit in bound.limits.items():
+        value = num_bytes if metric == "bytes" else bound.value(metric, counts)
+        holds = value <= limit
+        records.append(dict(metric=metric, limit=limit, value=value, holds=holds))
+    if len(records) < 2:
+        return records[0] if records else None
     tightest = max(records, key=lambda record: record["value"] / record["limit"])
-    if len(records) == 1:
-        return tightest
     holds = all(record["holds"] for record in records)
     return {**tightest, "holds": holds, "limits": records}
 
@@ -49,23 +52,13 @@ def broken(verdict: dict[str, Any] | None) -> str:
     """What is wrong, in words; "" where everything holds."""
     if verdict is None or verdict["holds"]:
         return ""
-    if verdict["metric"] == "accuracy":
+    metric, limit, value = (verdict[key] for key in ("metric", "limit", "value"))
+    if metric == "accuracy":
         return (
-            f"the compressed network has a search accuracy of {verdict['value']:.4f}, "
-            f"less than the {verdict['limit']:.4f} asked for"
+            f"the compressed network has a search accuracy of {value:.4f}, less than "
+            f"the {limit:.4f} asked for; ask for less, or fine-tune longer"
         )
     return (
-        f"the compressed network has {verdict['value']:.12g} {verdict['metric']}, more "
-        f"than the budget of {verdict['limit']:.12g}"
+        f"the compressed network has {amount(value, metric)}, more than the budget of "
+        f"{amount(limit, metric)}"
     )
-
-
-def _record(one: BoundLimit, counts: np.ndarray, num_bytes: int) -> dict[str, Any]:
-    metric = one.budget.metric
-    value = num_bytes if metric == "bytes" else one.value(counts)
-    return {
-        "metric": metric,
-        "limit": one.limit,
-        "value": value,
-        "holds": value <= one.limit,
-    }

@@ -29,7 +29,7 @@ from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.learned import autoencoder
 from agmc.graph.trace import trace
 from agmc.models import load_model
-from agmc.plan import PlanSpace
+from agmc.plan import Plan, PlanSpace
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.budget import Budget
 from agmc.search.env import CompressionEnv
@@ -90,7 +90,8 @@ def main() -> None:
         recalibration_images=RECALIBRATION_IMAGES,
     )
     observe = autoencoder(EmbeddingContext(graph, space), steps=20)
-    env = CompressionEnv(bound, observe, evaluator, error)
+    original = evaluator(Plan({}))
+    env = CompressionEnv(bound, observe, evaluator, error, original=original)
     agent = DDPG(
         AgentContext(
             observation_dim=env.embedding.dim,

@@ -46,8 +46,8 @@ def main() -> None:
                 space = PlanSpace(graph, round_to=step)
                 bound = Budget("macs", 0.5).bind(costs, space)
                 plan = uniform_plan(bound)
-                limit = bound.limits[0]
-                kept.append(limit.value(space.counts(plan)) / limit.original)
+                macs = bound.value("macs", space.counts(plan))
+                kept.append(macs / bound.original["macs"])
                 paths.append(Path(folder) / f"{step}.onnx")
                 save_onnx(Pruner(model, graph).prune(plan), paths[-1], image)
             latencies = onnx_latency_ms(paths, (image,), runs=100)

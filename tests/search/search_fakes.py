@@ -13,7 +13,7 @@ from agmc.agents.agent import AgentContext
 from agmc.cost.model import Cost
 from agmc.embedding.embedding import Embedding
 from agmc.graph.model_graph import ChannelGroup
-from agmc.plan import PlanSpace
+from agmc.plan import Plan, PlanSpace
 from agmc.search.budget import Budgets
 from agmc.search.choices import choices_of
 from agmc.search.env import CompressionEnv
@@ -59,8 +59,6 @@ class StepEmbedding(Embedding):
 class FormulaEvaluator:
     """Wide last layers are best; counts how often it had to compute."""
 
-    original_accuracy = 0.9
-
     def __init__(self, before=lambda: None):
         self.known, self.computed, self.before = {}, 0, before
 
@@ -86,9 +84,10 @@ def make_env(evaluator=None, *, limit=0.5, reward=error):
     groups = tuple(ChannelGroup(f"c{n}", n, (), (), (f"c{n}",)) for n in SIZES)
     space = PlanSpace(SimpleNamespace(groups=groups, unprunable=()))
     budget = Budgets.of(f"macs:{limit}" if limit else None).bind(ChainCost(), space)
-    return CompressionEnv(
-        budget, StepEmbedding(), evaluator or FormulaEvaluator(), reward
-    )
+    whole = Plan.uniform(space, 1.0)
+    original = Evaluation(whole, 0.9, ChainCost().cost(np.array(SIZES)))
+    evaluator = evaluator or FormulaEvaluator()
+    return CompressionEnv(budget, StepEmbedding(), evaluator, reward, original=original)
 
 
 def make_agent(build, *, episodes=20, seed=0, **knobs):

@@ -14,7 +14,7 @@ def test_a_budget_as_an_agent_sees_it():
         len(decision.counts) for decision in budget.space
     ]
     plans = np.array([[1.0, 1.0, 1.0], [0.5, 0.5, 0.5]])
-    expected = budget.cost(np.rint(plans * SIZES).astype(int)) / budget.limit
+    expected = budget.usage(np.rint(plans * SIZES).astype(int))
     assert np.allclose(choices.cost(plans), expected)
 
 

@@ -13,7 +13,7 @@ from agmc.search.episode_log import EpisodeLog, EpisodeRecord
 
 def record(episode, *, accuracy=0.1):
     plan = Plan({"conv1": 1 / 3, "conv2": 1.0})
-    cost = Cost(macs=10, params=20, bytes=30, activation_bytes=40)
+    cost = Cost(10, 20, 30, activation_bytes=40, bops=50, latency=0.1 + 0.2)
     return EpisodeRecord(episode, plan, accuracy - 1, accuracy, cost, 1.5, False)
 
 
@@ -29,7 +29,10 @@ def test_a_line_holds_the_contract(tmp_path):
         },
         "reward": -0.9,
         "accuracy": 0.1,
-        "cost": {"macs": 10, "params": 20, "bytes": 30, "activation_bytes": 40},
+        "cost": {
+            **{"macs": 10, "params": 20, "bytes": 30, "activation_bytes": 40},
+            **{"bops": 50, "latency": 0.1 + 0.2},
+        },
         "seconds": 1.5,
         "cached": False,
         "probe": False,
