@@ -113,13 +113,15 @@ class LatencyModel:
                 f"{missing[0].name or 'the input'!r} ({missing[0].family}) first; "
                 "run `agmc profile` with this model"
             )
-        self._rows: dict[str, list[int]] = {}
-        for row, unit in enumerate(self.units):
-            self._rows.setdefault(unit.family, []).append(row)
-        self._fits = {
-            family: _fit(table.entries[family], self.units[rows[0]].kind)
-            for family, rows in self._rows.items()
+        fits = {
+            unit.family: _fit(table.entries[unit.family], unit.kind)
+            for unit in self.units
         }
+        self._kinds: dict[str, tuple[list[int], np.ndarray]] = {}
+        for kind in sorted({unit.kind for unit in self.units}):
+            rows = [row for row, unit in enumerate(self.units) if unit.kind == kind]
+            coefficients = [fits[self.units[row].family] for row in rows]
+            self._kinds[kind] = rows, np.stack(coefficients, axis=1)
 
     def evaluate(self, counts: np.ndarray, *, runtime: str = "onnx") -> np.ndarray:
         """Milliseconds of many plans at once.
@@ -167,10 +169,8 @@ class LatencyModel:
         column = RUNTIMES.index(runtime)
         shapes = np.rint(self._units.shapes(counts))
         result = np.empty(shapes.shape[:-1])
-        for family, rows in self._rows.items():
-            kind = self.units[rows[0]].kind
-            fit = self._fits[family][column]
-            result[..., rows] = times(shapes[..., rows, :], kind, fit)
+        for kind, (rows, fits) in self._kinds.items():
+            result[..., rows] = times(shapes[..., rows, :], kind, fits[column])
         return result
 
 
@@ -205,32 +205,33 @@ def _nonnegative(terms: np.ndarray, times: np.ndarray) -> np.ndarray:
     return np.where(np.abs(terms).max(0) > 0, found / scale, 0.0)
 
 
-def _times(shapes: np.ndarray, kind: str, fit: np.ndarray) -> np.ndarray:
-    return _terms(shapes, kind) @ fit
+def _times(shapes: np.ndarray, kind: str, fits: np.ndarray) -> np.ndarray:
+    """Milliseconds [..., units] by coefficients [units, terms]."""
+    return np.einsum("...ut,ut->...u", _terms(shapes, kind), fits)
 
 
-def _highest(shapes: np.ndarray, kind: str, fit: np.ndarray) -> np.ndarray:
+def _highest(shapes: np.ndarray, kind: str, fits: np.ndarray) -> np.ndarray:
     """The most that `_times` is for any shape with as many channels or fewer.
 
     Within numbers of channels that are a multiple of 4, those that are not and those
     below a block all terms grow, so the largest of each kind is enough to look at.
     """
-    inputs, outputs, following = (shapes[..., i] for i in range(3))
-    result = _times(shapes, kind, fit)
     if kind == "other":
-        return result
-    for fewer in (*_largest(inputs), np.minimum(inputs, _BLOCK - 1)):
-        for less in _largest(outputs) if kind == "dense" else (outputs,):
-            smaller = np.stack([fewer, less, following], -1)
-            result = np.maximum(result, _times(smaller, kind, fit))
-    return result
+        return _times(shapes, kind, fits)
+    inputs, outputs, following = (shapes[..., i] for i in range(3))
+    smaller = [
+        np.stack([fewer, less, following], -1)
+        for fewer in (*_largest(inputs), np.minimum(inputs, _BLOCK - 1))
+        for less in (_largest(outputs) if kind == "dense" else (outputs,))
+    ]
+    return _times(np.stack(smaller), kind, fits).max(0)
 
 
 def _largest(channels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The largest number, not above, that is a multiple of 4; and one that is not."""
-    ragged = np.mod(channels, _ALIGNMENT)
-    whole = np.where(channels < _ALIGNMENT, channels, channels - ragged)
-    return whole, np.where(ragged == 0, channels - 1, channels)
+    whole = np.floor(channels / _ALIGNMENT) * _ALIGNMENT
+    odd = np.where(whole == channels, channels - 1, channels)
+    return np.where(channels < _ALIGNMENT, channels, whole), odd
 
 
 def _terms(shapes: np.ndarray, kind: str) -> np.ndarray:
@@ -244,14 +245,14 @@ def _terms(shapes: np.ndarray, kind: str) -> np.ndarray:
     if kind == "other":
         return np.stack([one, inputs * outputs, inputs, outputs, following], -1)
     whole_in, whole_out = (np.ceil(n / _BLOCK) * _BLOCK for n in (inputs, outputs))
-    ragged = (np.mod(inputs, _ALIGNMENT) != 0).astype(float)
+    ragged = _is_odd(inputs)
     if kind == "depthwise":
         terms = [one, whole_in * (1 - ragged), ragged, inputs * ragged, following]
         return np.stack(terms, -1)
     small = (inputs < _BLOCK).astype(float)
     ragged *= 1 - small
     blocked = (1 - small) * (1 - ragged)
-    odd_outputs = (np.mod(outputs, _ALIGNMENT) != 0).astype(float)
+    odd_outputs = _is_odd(outputs)
     terms = [
         one,
         whole_in * whole_out * blocked,
@@ -261,3 +262,8 @@ def _terms(shapes: np.ndarray, kind: str) -> np.ndarray:
         *(inputs, whole_out, outputs * odd_outputs, following),
     ]
     return np.stack(terms, -1)
+
+
+def _is_odd(channels: np.ndarray) -> np.ndarray:
+    """1.0 where the number is no multiple of 4, else 0.0."""
+    return (np.floor(channels / _ALIGNMENT) * _ALIGNMENT != channels).astype(float)

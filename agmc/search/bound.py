@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,10 +71,9 @@ class BoundBudget:
                 )
         if self.keeps_everything:
             return
-        smallest = np.array([decision.counts[0] for decision in self.space])
         for budget in self.budgets.limits:
             metric = budget.metric
-            cost = self.cost_model.ceiling(metric, smallest).item()
+            cost = self.cost_model.ceiling(metric, self._ends[0]).item()
             if cost > self._held_to[metric]:
                 original = self.original[metric]
                 share = math.ceil(1e4 * cost / original) / 1e4
@@ -86,8 +86,7 @@ class BoundBudget:
     @cached_property
     def original(self) -> Mapping[str, float]:
         """Metric asked for -> what the whole network takes."""
-        whole = np.array([decision.size for decision in self.space])
-        return {m: self.value(m, whole) for m in self.budgets.metrics}
+        return {m: self.value(m, self._ends[1]) for m in self.budgets.metrics}
 
     @cached_property
     def limits(self) -> Mapping[str, float]:
@@ -129,9 +128,9 @@ class BoundBudget:
         """
         counts = np.asarray(counts)
         rows = []
-        for step, options in enumerate(self._options):
-            larger = options[options > counts[step]]
-            if len(larger):
+        for step, decision in enumerate(self.space):
+            larger = [count for count in decision.counts if count > counts[step]]
+            if larger:
                 rows.append(counts.copy())
                 rows[-1][step] = larger[0]
         notches = np.array(rows, dtype=np.int64).reshape(-1, len(counts))
@@ -159,34 +158,9 @@ class BoundBudget:
     ) -> tuple[int, int]:
         """The smallest and the largest count allowed at decision `step`.
 
-        Args:
-            counts: kept channels per decision; only those before `step` are read.
-            step: in [0, num_decisions).
-
-        Raises:
-            ValueError: the counts before `step` are over a limit already.
+        Arguments and errors as those of `clamp`.
         """
-        options = self._options[step]
-        if not self.limits:
-            return int(options[0]), int(options[-1])
-        if self.keeps_everything:
-            return int(options[-1]), int(options[-1])
-        plans = np.empty((2, len(options), len(self.space)), dtype=np.int64)
-        plans[..., :step] = counts[:step]
-        plans[..., step] = options
-        plans[0, :, step + 1 :] = [rest[0] for rest in self._options[step + 1 :]]
-        plans[1, :, step + 1 :] = [rest[-1] for rest in self._options[step + 1 :]]
-        lowest, highest = self.usage(plans)
-        # The plan of lowest[0] was within the limits one step before, where its terms
-        # may have been added up in another order.
-        if lowest[0] > 1 + _ROOM / 2:
-            raise ValueError(
-                f"counts before decision {step} (={list(counts[:step])}) already "
-                f"exceed the budget {self.budgets}; take them from `clamp`"
-            )
-        top = max(0, int(np.count_nonzero(lowest <= 1)) - 1)
-        bottom = min(top, int(np.count_nonzero(highest < 1)))
-        return int(options[bottom]), int(options[top])
+        return self.clamp(0.0, counts, step), self.clamp(1.0, counts, step)
 
     def clamp(
         self, action: float, counts: Sequence[int] | np.ndarray, step: int
@@ -195,23 +169,61 @@ class BoundBudget:
 
         Args:
             action: the keep ratio asked for, in [0, 1].
-            counts: as for `interval`.
-            step: as for `interval`.
+            counts: kept channels per decision; only those before `step` are read.
+            step: in [0, num_decisions).
 
         Raises:
-            ValueError: the action is not in [0, 1], or as for `interval`.
+            ValueError: the action is not in [0, 1], or the counts before `step` are
+                over a limit already.
         """
         if not 0 <= action <= 1:
             raise ValueError(f"action (={action}) must be a keep ratio in [0, 1]")
-        low, high = self.interval(counts, step)
-        options = self._options[step]
-        allowed = options[(options >= low) & (options <= high)][::-1]
-        distance = np.abs(allowed - action * options[-1])
-        return int(allowed[np.argmin(distance)])
+        options = self.space[step].counts
+        if self.keeps_everything:
+            return options[-1]
+        wanted = self.space[step].nearest(action)
+        if not self.limits:
+            return wanted
+
+        def too_much(count: int) -> bool:
+            return self._reach(counts, step, count)[0] > 1
+
+        def enough(count: int) -> bool:
+            return self._reach(counts, step, count)[1] >= 1
+
+        lowest, highest = self._reach(counts, step, wanted)
+        place = options.index(wanted)
+        if lowest > 1:
+            place = bisect_left(options, True, hi=place, key=too_much) - 1
+        elif highest < 1:
+            place = bisect_left(options, True, lo=place + 1, key=enough)
+            if place == len(options) or too_much(options[place]):
+                place -= 1
+        if place < 0:
+            # The smallest count was within the limits one step before, where its terms
+            # may have been added up in another order.
+            if self._reach(counts, step, options[0])[0] > 1 + _ROOM / 2:
+                raise ValueError(
+                    f"counts before decision {step} (={list(counts[:step])}) already "
+                    f"exceed the budget {self.budgets}; take them from `clamp`"
+                )
+            place = 0
+        return options[place]
+
+    def _reach(
+        self, counts: Sequence[int] | np.ndarray, step: int, count: int
+    ) -> tuple[float, float]:
+        """Usage with `count` at `step`: the rest at its minimum, the rest whole."""
+        plans = self._ends.copy()
+        plans[:, :step] = counts[:step]
+        plans[:, step] = count
+        lowest, highest = self.usage(plans).tolist()
+        return lowest, highest
 
     @cached_property
-    def _options(self) -> tuple[np.ndarray, ...]:
-        return tuple(np.array(decision.counts) for decision in self.space)
+    def _ends(self) -> np.ndarray:
+        """The smallest and the largest plan, int [2, num_decisions]."""
+        return np.array([[d.counts[0], d.counts[-1]] for d in self.space]).T
 
     @cached_property
     def _held_to(self) -> Mapping[str, float]:

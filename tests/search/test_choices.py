@@ -14,8 +14,8 @@ def test_a_budget_as_an_agent_sees_it():
         len(decision.counts) for decision in budget.space
     ]
     plans = np.array([[1.0, 1.0, 1.0], [0.5, 0.5, 0.5]])
-    expected = budget.usage(np.rint(plans * SIZES).astype(int))
-    assert np.allclose(choices.cost(plans), expected)
+    macs = budget.cost_model.evaluate("macs", np.rint(plans * SIZES).astype(int))
+    assert np.allclose(choices.cost(plans), macs / budget.limits["macs"])
 
 
 def test_a_clamped_plan_is_what_the_environment_would_do():
