@@ -48,3 +48,8 @@ def tiny_splits(*, seed=0, test_seed=0):
         crop_padding=0,
         flip=False,
     )
+
+
+def no_number(outcome):
+    """A reward of somebody who divided by zero."""
+    return float("nan")

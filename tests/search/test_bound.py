@@ -98,7 +98,7 @@ def test_without_limits_every_count_is_allowed():
     [
         ("macs:0.3", r"macs:0.3 cannot be met: at least 8 macs stay \(0.3334 of 24 m"),
         (["macs:0.5", "params:0.3"], r"budget params:0.3 cannot be met: at least 12 p"),
-        ("latency:1ms", r"at least 6.\d+ ms latency stay"),
+        ("latency:0.02ms", r"at least 6.\d+ ms latency stay"),
     ],
 )
 def test_an_unreachable_budget_is_refused_with_what_can_be_reached(given, message):

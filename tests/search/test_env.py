@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from search_fakes import SIZES, FormulaEvaluator, make_env
+
+from agmc.search.worth import RewardError
 
 
 @pytest.mark.filterwarnings("ignore:.*render modes.*:UserWarning")
@@ -90,3 +94,36 @@ def test_random_episodes_keep_the_budget():
         used = info["evaluation"].cost.macs / env.budget.limits["macs"]
         counts = env.budget.space.counts(info["evaluation"].plan)
         assert 1 - env.budget.rounding_step(counts) < used <= 1
+
+
+def test_rewards_see_the_network_itself():
+    seen = []
+    env = make_env(reward=lambda outcome: seen.append(outcome) or 0.5)
+    *_, (_, reward, *_, info) = walk(env, [0.5, 0.5, 0.5])
+    assert reward == 0.5
+    (outcome,) = seen
+    assert outcome.cost == info["evaluation"].cost
+    assert outcome.original_accuracy == 0.9
+    assert outcome.original_cost.macs == env.budget.original["macs"]
+
+
+def test_a_reward_that_is_no_number_stops_the_episode_with_its_plan():
+    env = make_env(reward=lambda outcome: math.nan)
+    with pytest.raises(RewardError, match=r"\(=nan\) must be a finite") as raised:
+        walk(env, [0.5, 0.5, 0.5])
+    counts = env.budget.space.counts(raised.value.plan)
+    assert env.budget.usage(counts) <= 1
+
+
+def test_without_a_limit_every_count_can_be_taken():
+    *_, info = walk(make_env(limit=None), [0.0, 1.0, 0.5])[-1]
+    assert env_counts(info) == [4, 24, 16]
+
+
+def env_counts(info):
+    return [
+        round(ratio * size)
+        for ratio, size in zip(
+            info["evaluation"].plan.keep_ratio.values(), SIZES, strict=True
+        )
+    ]

@@ -15,13 +15,17 @@ from search_nets import tiny_net, tiny_splits
 
 from agmc.agents import DDPG, Random
 from agmc.compression.prune import Pruner
+from agmc.cost.energy import EnergyTable
 from agmc.cost.model import cost_of
+from agmc.cost.tables import Tables
 from agmc.embedding.rules import rules
 from agmc.graph.trace import trace
+from agmc.plan import Plan
 from agmc.search.budget import Budget
 from agmc.search.evaluator import Evaluator
 from agmc.search.find_plan import find_plan, run_key
 from agmc.search.reward import error_log_macs
+from agmc.search.worth import RewardError
 from agmc.training import Execution
 
 EXECUTION = Execution(device="cpu", precision="float32")
@@ -63,6 +67,41 @@ def test_the_budget_holds_for_the_network_that_is_really_pruned(metric, share, a
     assert (pruned.macs, pruned.params) == (found.cost.macs, found.cost.params)
     assert found.reward == max(past.reward for past in found.episodes)
     assert found.reward == found.accuracy - 1
+
+
+def test_several_budgets_hold_at_once():
+    table = EnergyTable({"*": {"mac": 4.6, "byte": 20}})
+    found = find(
+        budget=["macs:0.6", "params:0.5", "energy:0.7"], tables=Tables(energy=table)
+    )
+    whole = found_cost(find(budget=None, agent="uniform", tables=Tables(energy=table)))
+    for past in found.episodes:
+        kept = past.cost
+        assert kept.macs <= 0.6 * whole.macs and kept.params <= 0.5 * whole.params
+        assert kept.energy <= 0.7 * whole.energy
+
+
+def found_cost(found):
+    assert set(found.plan.keep_ratio.values()) == {1.0}
+    return found.cost
+
+
+def test_the_cheapest_plan_of_an_accuracy():
+    found = find(budget="accuracy>=0.3:params", episodes=8)
+    good = [past.cost.params for past in found.episodes if past.accuracy >= 0.3]
+    assert found.cost.params == min(good) and found.accuracy >= 0.3
+
+
+def test_a_network_below_the_accuracy_is_warned_of(caplog):
+    find(budget="accuracy>=1.0", episodes=1)
+    assert "less than accuracy>=1:macs asks for" in caplog.text
+
+
+def test_a_reward_that_is_not_finite_stops_and_saves_its_plan(tmp_path):
+    with pytest.raises(RewardError, match="plan is in .*refused_plan.json") as raised:
+        find(reward="search_nets:no_number", directory=tmp_path)
+    assert Plan.load(tmp_path / "refused_plan.json") == raised.value.plan
+    assert (tmp_path / "episodes.jsonl").read_text() == ""
 
 
 def test_same_seed_same_plans_and_another_seed_others(finished):
