@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from agmc.cost.latency import LatencyModel, LatencyTable
+from agmc.cost.latency import LatencyModel, LatencyTable, _highest, _times
 from agmc.cost.units import Units
 from agmc.graph.trace import trace
 
@@ -85,3 +85,27 @@ def test_repeated_measurements_are_averaged() -> None:
     table.add("conv2d", (1, 2, 3), (1.0, 4.0))
     table.add("conv2d", (1, 2, 3), (3.0, 8.0))
     assert table.entries == {"conv2d": {(1, 2, 3): (2.0, 6.0, 2)}}
+
+
+@pytest.mark.parametrize("kind", ["dense", "depthwise", "other"])
+def test_the_ceiling_is_the_running_maximum_of_every_unit(kind):
+    fits = np.random.default_rng(0).random((1, 11 if kind == "dense" else 5)) ** 3
+    size = 41
+    grid = np.stack(np.mgrid[1:size, 1:size], -1).astype(float)
+    if kind == "depthwise":  # as many channels out as in
+        grid[..., 1] = grid[..., 0]
+    shapes = np.concatenate([grid, np.full_like(grid[..., :1], 7.0)], -1)[..., None, :]
+    times = _times(shapes, kind, fits)[..., 0]
+    running = np.maximum.accumulate(np.maximum.accumulate(times, 0), 1)
+    assert np.allclose(_highest(shapes, kind, fits)[..., 0], running, rtol=1e-12)
+
+
+def test_the_ceiling_never_falls_where_the_time_does(graph) -> None:
+    def ragged(inputs, outputs, following):
+        return blocked(inputs, outputs, following) + 0.5 * (inputs % 4 != 0)
+
+    model = LatencyModel(graph, filled(graph, ragged))
+    counts = np.arange(1, 65)[:, None]
+    times, ceilings = model.evaluate(counts), model.ceiling(counts)
+    assert (np.diff(times) < 0).any() and (np.diff(ceilings) >= 0).all()
+    assert (ceilings >= times).all()

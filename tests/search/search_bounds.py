@@ -103,15 +103,20 @@ def bounds(draw):
         },
         draw(st.integers(0, 1000)),
     )
-    whole = np.array(sizes)
-    least = np.array([decision.counts[0] for decision in space])
+    asked = limits_between(draw, dict.fromkeys(metrics), chain, space)
+    return Budgets.of(asked).bind(chain, space)
+
+
+def limits_between(draw, metrics, model, space):
+    """For every metric a limit between the smallest plan and the whole, or above."""
+    least, whole = np.array([[d.counts[0], d.size] for d in space]).T
     asked = []
-    for metric in dict.fromkeys(metrics):
-        low = float(chain.ceiling(metric, least)) * (1 + 1e-8) + 1e-6
-        high = max(low, float(chain.evaluate(metric, whole)))
+    for metric in metrics:
+        low = float(model.ceiling(metric, least)) * (1 + 1e-8) + 1e-6
+        high = max(low, float(model.evaluate(metric, whole)))
         limit = low + draw(st.floats(0, 1.1)) * (high - low)
         unit = {"latency": "ms", "energy": "mJ"}.get(metric, "")
         if metric not in TABLE_METRICS:
             limit = max(draw(st.sampled_from([limit, float(-int(-limit))])), 2, low)
         asked.append(f"{metric}:{limit!r}{unit}")
-    return Budgets.of(asked).bind(chain, space)
+    return asked

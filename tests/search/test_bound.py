@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_bounds import Chain, assert_used, bound_of, bounds, space_of, walk
+from random_nets import BLOCKS, random_net
+from search_bounds import (
+    Chain,
+    assert_used,
+    bound_of,
+    bounds,
+    limits_between,
+    space_of,
+    walk,
+)
 
-from agmc.plan import Plan
+from agmc.compression.prune import Pruner
+from agmc.cost.energy import EnergyTable
+from agmc.cost.latency import LatencyTable
+from agmc.cost.model import CostModel, cost_of
+from agmc.cost.tables import Tables
+from agmc.cost.units import Units
+from agmc.graph.trace import trace
+from agmc.plan import Plan, PlanSpace
 from agmc.search.budget import Budgets
+from agmc.search.limit import BUDGET_METRICS
 
 ONES, NONE = np.ones(3, dtype=int), np.zeros(2, dtype=int)
 CHAIN = Chain({"macs": (ONES, NONE), "params": (ONES, NONE + 1)})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(bounds(), st.data())
 def test_any_actions_end_within_one_rounding_step(bound, data):
     number = len(bound.space)
@@ -26,7 +46,7 @@ def test_any_actions_end_within_one_rounding_step(bound, data):
     bound.space.plan(counts)  # every count is one of those allowed
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(bounds(), st.data())
 def test_every_count_of_the_interval_keeps_the_promise(bound, data):
     counts = np.array([decision.size for decision in bound.space])
@@ -39,6 +59,52 @@ def test_every_count_of_the_interval_keeps_the_promise(bound, data):
             assert nearest == min(max(count, low), high)
         counts[step] = data.draw(st.sampled_from(allowed))
     assert_used(bound, counts)
+
+
+def tables_of(graph, seed):
+    """Times at random, slow where channels are no multiple of 4; any energy."""
+    random, units = np.random.default_rng(seed), Units(graph)
+    table = LatencyTable({"processor": "one"})
+    sizes = np.array([group.size for group in graph.groups])
+    for share in random.random(12):
+        counts = np.maximum(1, np.rint(share * sizes))
+        for unit, shape in zip(units.units, units.shapes(counts), strict=True):
+            inputs, outputs, following = (round(n) for n in shape)
+            time = random.random() + inputs * outputs + 9 * (inputs % 4 != 0)
+            table.add(unit.family, (inputs, outputs, following), (time, time))
+    prices = dict(zip(("mac", "byte"), random.random(2).tolist(), strict=True))
+    return Tables(latency=table, energy=EnergyTable({"*": prices}))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(
+    blocks=st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=4),
+    seed=st.integers(0, 2**16),
+    metrics=st.sets(st.sampled_from(BUDGET_METRICS), min_size=1, max_size=3),
+    data=st.data(),
+)
+def test_random_networks_hold_their_budgets(blocks, seed, metrics, data):
+    net, inputs = random_net(blocks, seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph = trace(net, inputs)
+    space = PlanSpace(graph, min_keep_ratio=0.01)
+    model = CostModel(graph, tables_of(graph, seed))
+    asked = limits_between(data.draw, sorted(metrics), model, space)
+    bound = Budgets.of(asked).bind(model, space)
+    extreme = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1.0]))
+    counts = walk(bound, [data.draw(extreme) for _ in space])
+    assert_used(bound, counts)
+    cost = cost_of(trace_again(net, graph, space, counts), None)
+    for metric in ("macs", "params"):
+        assert getattr(cost, metric) <= bound.limits.get(metric, np.inf)
+
+
+def trace_again(net, graph, space, counts):
+    small = Pruner(net, graph).prune(space.plan(counts))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return trace(small, torch.randn(2, 3, 5, 5, dtype=torch.float64))
 
 
 def test_interval_by_hand():
