@@ -35,7 +35,7 @@ ONES, NONE = np.ones(3, dtype=int), np.zeros(2, dtype=int)
 CHAIN = Chain({"macs": (ONES, NONE), "params": (ONES, NONE + 1)})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(bounds(), st.data())
 def test_any_actions_end_within_one_rounding_step(bound, data):
     number = len(bound.space)
@@ -76,7 +76,7 @@ def tables_of(graph, seed):
     return Tables(latency=table, energy=EnergyTable({"*": prices}))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@settings(max_examples=10, deadline=None, derandomize=True, database=None)
 @given(
     blocks=st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=4),
     seed=st.integers(0, 2**16),
