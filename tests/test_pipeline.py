@@ -14,8 +14,9 @@ from agmc.cost.model import Cost, CostModel
 from agmc.export.checkpoint import load
 from agmc.graph.trace import trace
 from agmc.pipeline import Pipeline, summary
-from agmc.plan import Plan, PlanSpace, kept_channels
+from agmc.plan import Plan, PlanSpace
 from agmc.report.progress import Progress
+from agmc.search.budget import Budgets
 from agmc.search.episode_log import EpisodeRecord
 from agmc.search.runner import Found
 from agmc.training import Distillation, Execution
@@ -32,7 +33,8 @@ def run(directory, *, keep_ratio=0.5, finetune=None, share=0.6, recalibrate=10):
     net, splits = tiny_net(), tiny_splits()
     graph = trace(net, splits.example_input())
     plan = Plan.uniform(PlanSpace(graph), keep_ratio)
-    macs = CostModel(graph).cost(kept_channels(graph, None)).macs
+    space = PlanSpace(graph, min_keep_ratio=0.01)
+    budget = Budgets.of(f"macs:{share}").bind(CostModel(graph), space)
     pipeline = Pipeline(
         finetune=finetune,
         importance=l1,
@@ -43,7 +45,6 @@ def run(directory, *, keep_ratio=0.5, finetune=None, share=0.6, recalibrate=10):
         seed=3,
     )
     with Progress() as progress:
-        budget = ("macs", share * macs)
         rooms = (net, graph, splits, plan, budget, directory, progress)
         return net, plan, pipeline.run(*rooms, record=RECORD)
 
