@@ -60,12 +60,10 @@ def compress(job: Job) -> None:
         # What cannot be done is refused here, before the training.
         progress.stage("trace")
         graph = graph_of(model, splits)
-        if given is None:
-            space = PlanSpace(
-                graph, min_keep_ratio=job.min_keep_ratio, round_to=job.round_to
-            )
-        else:  # may go further than the search would
-            space = PlanSpace(graph, min_keep_ratio=1e-9, round_to=1)
+        fewest, step = job.min_keep_ratio, job.round_to
+        if given is not None:  # may go further than the search would
+            fewest, step = 1e-9, 1
+        space = PlanSpace(graph, min_keep_ratio=fewest, round_to=step)
         bound = budgets.bind(CostModel(graph, tables), space)
         if given is not None:
             bound.check(given)
@@ -117,7 +115,7 @@ def _search(
     progress: Progress,
 ) -> tuple[Plan, dict[str, Any]]:
     """The best plan that the search finds, and what the record says of the search."""
-    watch = Watch(progress, job.budget)
+    watch = Watch(progress, str(Budgets.of(job.budget)))
     found = find_plan(
         model,
         splits,
@@ -298,7 +296,5 @@ def _show(*tables: Table) -> None:
 
 COMMANDS: dict[str, Callable[[Job], None]] = {
     command.__name__: command
-    for command in (
-        *(compress, train, evaluate, export, graph, profile, report, compare),
-    )
+    for command in (compress, train, evaluate, export, graph, profile, report, compare)
 }
