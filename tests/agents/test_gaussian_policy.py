@@ -26,8 +26,8 @@ def test_means_lie_between_the_lowest_and_one() -> None:
         means, values = policy(wide)
         assert means.shape == (200, 2)
         assert values.shape == (200,)
-        assert means.min().item() == pytest.approx(lowest, abs=0.01)
-        assert means.max().item() == pytest.approx(1.0, abs=0.01)
+        assert lowest <= means.min().item() < lowest + 0.05
+        assert 0.95 < means.max().item() <= 1.0
 
 
 def test_the_likelihood_is_that_of_independent_normals() -> None:
