@@ -24,8 +24,7 @@ class BlackBox(Agent):
             "cmaes" (Hansen 2016, arXiv 1604.00772) or "nsga2" (Deb et al. 2002).
 
     Raises:
-        ValueError: the algorithm is unknown.
-        ImportError: Optuna is not installed.
+        ValueError: the algorithm is unknown, or Optuna is not installed.
     """
 
     def __init__(self, context: AgentContext, *, algorithm: str = "tpe") -> None:
@@ -36,8 +35,8 @@ class BlackBox(Agent):
         try:
             import optuna
         except ImportError as error:
-            raise ImportError(
-                "this agent needs Optuna: pip install 'agmc[blackbox]'"
+            raise ValueError(
+                f"agent {algorithm} needs Optuna: pip install 'agmc[blackbox]'"
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():

@@ -37,5 +37,5 @@ def test_unknown_algorithms_and_a_missing_optuna_are_named(monkeypatch) -> None:
     with pytest.raises(ValueError, match="must be one of tpe, cmaes, nsga2"):
         BlackBox(context(), algorithm="annealing")
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ImportError, match=r"agmc\[blackbox\]"):
+    with pytest.raises(ValueError, match=r"agmc\[blackbox\]"):
         BlackBox(context())
