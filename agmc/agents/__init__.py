@@ -1,7 +1,7 @@
 """Agents: flat observations in, actions in [0, 1] out; they know no network."""
 
 from agmc.agents.additive import Additive
-from agmc.agents.agent import Agent, AgentContext, Choices, Episode
+from agmc.agents.agent import Agent, AgentContext, Choices, Episode, Goal
 from agmc.agents.black_box import BlackBox
 from agmc.agents.critic import Critic
 from agmc.agents.ddpg import DDPG
@@ -24,6 +24,7 @@ __all__ = [
     "Critic",
     "Choices",
     "Episode",
+    "Goal",
     "Greedy",
     "PPOVector",
     "Random",

@@ -33,6 +33,19 @@ class Choices:
     clamp: Callable[[Sequence[float]], tuple[float, ...]]
 
 
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """One budget of a search that has several.
+
+    Attributes:
+        uniform_keep_ratios: see `AgentContext`, of this budget.
+        choices: of this budget.
+    """
+
+    uniform_keep_ratios: tuple[float, ...]
+    choices: Choices
+
+
 @dataclass(frozen=True)
 class AgentContext:
     """What the search knows when it builds an agent; every agent takes just this.
@@ -47,6 +60,8 @@ class AgentContext:
         encoder: trained end to end with the agent where given; maps observations
             `[B, observation_dim]` to features `[B, F]`, without randomness.
         choices: for agents that weigh whole plans; None where nothing is known.
+        goals: the budgets of a search that has several, the first as above: episode i
+            is under `goals[i % len(goals)]`. Observations tell them apart as well.
 
     Raises:
         ValueError: for a number outside its range.
@@ -59,6 +74,7 @@ class AgentContext:
     uniform_keep_ratios: tuple[float, ...]
     encoder: nn.Module | None = None
     choices: Choices | None = None
+    goals: tuple[Goal, ...] = ()
 
     def __post_init__(self) -> None:
         """Reject numbers out of range before a search starts."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from agent_plans import LEVELS, chain_cost, clamp, context, play
 
-from agmc.agents import Choices, Critic, Episode, Random
+from agmc.agents import Choices, Critic, Episode, Goal, Random
 
 WORTH = np.array([0.2, 1.5, 0.1, 1.0, 0.4, 0.8])
 
@@ -110,3 +110,38 @@ def test_numbers_out_of_range_are_refused(knob: dict[str, float]) -> None:
 def test_it_needs_choices() -> None:
     with pytest.raises(ValueError, match=r"context\.choices"):
         Critic(replace(context(), choices=None))
+
+
+def test_several_budgets_share_what_is_learned() -> None:
+    def under(limit: float) -> Goal:
+        def cost(ratios: np.ndarray) -> np.ndarray:
+            return chain_cost(ratios) * 0.5 / limit
+
+        def held(ratios: Sequence[float]) -> tuple[float, ...]:
+            plan = [min(LEVELS, key=lambda level: abs(level - r)) for r in ratios]
+            for i in range(len(plan)):
+                while cost(np.array(plan)) > 1 and plan[i] > LEVELS[0]:
+                    plan[i] = LEVELS[LEVELS.index(plan[i]) - 1]
+            return tuple(plan)
+
+        fits = [level for level in LEVELS if cost(np.full(4, level)) <= 1]
+        return Goal((max(fits),) * 4, Choices((LEVELS,) * 4, cost, held))
+
+    goals = tuple(map(under, (0.7, 0.5, 0.3)))
+    worth = np.array([0.2, 1.5, 0.1, 1.0])
+    agent = Critic(replace(context(), goals=goals))
+    best = [-np.inf] * 3
+    for index in range(60):
+        agent.begin_episode(index)
+        plan = [agent.act(torch.zeros(1)) for _ in range(4)]
+        assert goals[index % 3].choices.cost(np.array(plan)) <= 1
+        if index < 3:
+            assert plan == pytest.approx(goals[index].uniform_keep_ratios)
+        value = float(worth @ np.log(plan))
+        best[index % 3] = max(best[index % 3], value)
+        agent.observe(Episode(torch.zeros(4, 1), torch.tensor(plan), value))
+    grids = np.meshgrid(*[LEVELS] * 4, indexing="ij")
+    plans = np.stack([grid.ravel() for grid in grids], axis=1)
+    for goal, found in zip(goals, best, strict=True):
+        held = plans[goal.choices.cost(plans) <= 1]
+        assert found == pytest.approx((np.log(held) @ worth).max(), rel=0.02)

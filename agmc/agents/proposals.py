@@ -1,0 +1,92 @@
+"""Proposals: whole plans that a critic may be asked about, within a budget."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agmc.agents.agent import Choices
+
+#: Steps of a proposal away from a good plan, standard deviations of log keep ratios,
+#: and the shares of its decisions that take one.
+_STEPS = (0.03, 0.1, 0.2, 0.4)
+_SHARES = (0.15, 0.4, 1.0)
+#: The scaling of a plan to a budget: range of its logarithm, and halvings of it.
+_SCALES = (-1.7, 1.7)
+_HALVINGS = 10
+
+
+class Proposals:
+    """Draws plans near others, as keep ratios in (0, 1], and scales them to the budget.
+
+    Args:
+        choices: ranges and cost of the plans.
+        random: that draws.
+    """
+
+    def __init__(self, choices: Choices, random: np.random.Generator) -> None:
+        self._choices = choices
+        self._random = random
+        self._least = np.array([levels[0] for levels in choices.levels])
+        whole = np.ones((1, len(choices.levels)))
+        self._free = bool(choices.cost(whole)[0] <= 1.0)
+
+    def near(self, plan: np.ndarray, spread: float) -> np.ndarray:
+        """One random plan.
+
+        Args:
+            plan: float64 `[D]`.
+            spread: standard deviation of log keep ratios.
+        """
+        steps = self._random.normal(0, spread, (1, len(plan)))
+        drawn: np.ndarray = self.within(plan * np.exp(steps))[0]
+        return drawn
+
+    def around(self, plans: np.ndarray, number: int) -> np.ndarray:
+        """A step of many sizes, in some or all decisions, away from any of the plans.
+
+        Args:
+            plans: float64 `[N, D]`.
+            number: of the proposals.
+
+        Returns:
+            float64 `[number, D]`.
+        """
+        shape = number, plans.shape[1]
+        start = plans[self._random.integers(len(plans), size=number)]
+        step = self._random.choice(_STEPS, size=(number, 1))
+        share = self._random.choice(_SHARES, size=(number, 1))
+        taken = self._random.random(shape) < share
+        return self.within(
+            start * np.exp(taken * step * self._random.normal(size=shape))
+        )
+
+    def between(self, plans: np.ndarray, number: int) -> np.ndarray:
+        """As far away from any of the plans as these are from each other.
+
+        Arguments and result as of `around`.
+        """
+        shape = number, plans.shape[1]
+        start = plans[self._random.integers(len(plans), size=number)]
+        width = np.log(plans).std(0).clip(0.02, 0.3)
+        width = width * self._random.choice([0.3, 1.0], size=(number, 1))
+        return self.within(start * np.exp(width * self._random.normal(size=shape)))
+
+    def within(self, plans: np.ndarray) -> np.ndarray:
+        """Plans scaled as a whole until the budget is used up, float64 `[N, D]`.
+
+        Without a budget to use up, only the ranges are kept.
+        """
+        plans = np.clip(plans, self._least, 1.0)
+        if self._free:
+            return plans
+        low, high = (np.full(len(plans), scale) for scale in _SCALES)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            tried = np.clip(plans * np.exp(middle)[:, None], self._least, 1.0)
+            holds = self._choices.cost(tried) <= 1.0
+            low, high = np.where(holds, middle, low), np.where(holds, high, middle)
+        return np.clip(plans * np.exp(low)[:, None], self._least, 1.0)
+
+    def executable(self, plan: np.ndarray) -> np.ndarray:
+        """What the budget leaves of a plan `[D]`, at levels that there are."""
+        return np.array(self._choices.clamp([float(ratio) for ratio in plan]))
