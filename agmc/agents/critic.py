@@ -14,6 +14,7 @@ from agmc.agents.proposals import Proposals
 
 _ELITES = 10
 _SURVIVORS = 24
+_FINALISTS = 6  # compared once more after rounding, which takes some milliseconds each
 
 
 class Critic(Agent):
@@ -137,11 +138,17 @@ class Critic(Agent):
             candidates = np.concatenate([candidates[kept], more])
             worths = np.concatenate([worths[kept], worth(more)])
         tried = {_key(plan) for plan in (*self._plans, *self._pending)}
-        for place in np.argsort(-worths):
-            executed = proposals.executable(candidates[place])
+        elsewhere = proposals.around(uniform[None], self._num_proposals)
+        executable: dict[bytes, np.ndarray] = {}
+        for plan in (*candidates[np.argsort(-worths)], *elsewhere):
+            executed = proposals.executable(plan)
             if _key(executed) not in tried:
-                return executed
-        return proposals.near(uniform, self._spread)  # nothing is left to do here
+                executable.setdefault(_key(executed), executed)
+            if len(executable) == _FINALISTS:
+                break
+        finalists = np.array(list(executable.values()) or [executed])
+        chosen: np.ndarray = finalists[np.argmax(worth(finalists))]
+        return chosen
 
     def _known(self) -> tuple[np.ndarray, np.ndarray]:
         """The plans the critic learns from, and their rewards."""

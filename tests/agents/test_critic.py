@@ -131,7 +131,7 @@ def test_several_budgets_share_what_is_learned() -> None:
     worth = np.array([0.2, 1.5, 0.1, 1.0])
     agent = Critic(replace(context(), goals=goals))
     best = [-np.inf] * 3
-    for index in range(60):
+    for index in range(90):
         agent.begin_episode(index)
         plan = [agent.act(torch.zeros(1)) for _ in range(4)]
         assert goals[index % 3].choices.cost(np.array(plan)) <= 1
