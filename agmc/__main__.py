@@ -26,8 +26,10 @@ from omegaconf.errors import OmegaConfBaseException
 from agmc.commands import COMMANDS
 from agmc.job import Job
 from agmc.knobs import check_knobs
+from agmc.search.workers import Workers
 
 _log = logging.getLogger("agmc")
+_WORKERS = ("workers", "in_flight", "executor", "address")
 _USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
 
 
@@ -97,7 +99,11 @@ def _config_directory() -> Path:
 def _run(config: DictConfig) -> None:
     try:
         job = _job(config)
-        _command(job.command)(job)
+        command = _command(job.command)
+        if HydraConfig.get().mode == RunMode.MULTIRUN and job.finished:
+            _log.info("finished before: %s", job.directory)
+            return
+        command(job)
     except _USER_ERRORS as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise  # the other runs go on, and Hydra says which one failed
@@ -129,6 +135,7 @@ def _job(config: DictConfig) -> Job:
         "min_keep_ratio": config.compression.min_keep_ratio,
         "round_to": round_to,
         "episodes": config.search.episodes,
+        "workers": {key: config.search[key] for key in _WORKERS},
         "reconstruction_images": evaluator.reconstruction_images,
         "recalibration_images": evaluator.recalibration_images,
         "batch_size": evaluator.batch_size,
@@ -138,6 +145,7 @@ def _job(config: DictConfig) -> Job:
         "seed": config.seed,
     }
     check_knobs(Job, values)
+    check_knobs(Workers, values["workers"], name="search")
     record = {
         "settings": {
             "model": config.model.name,

@@ -41,6 +41,7 @@ from agmc.report.watch import Watch
 from agmc.search.budget import Budgets
 from agmc.search.find_plan import find_plan
 from agmc.search.reward import reward_for
+from agmc.search.workers import Workers
 from agmc.training import Execution, train_base
 
 _log = logging.getLogger("agmc")
@@ -95,14 +96,12 @@ def compress(job: Job) -> None:
 
 def _rooms_of_the_search(job: Job) -> dict[str, Any]:
     """The arguments of `find_plan` that are rooms: mistakes in them show at once."""
-    return {
-        "embedding": job.make("embedding"),
-        "agent": job.make("agent"),
-        "reward": job.make("reward"),
+    same = ("embedding", "agent", "reward", "execution")
+    return {name: job.make(name) for name in same} | {
         "importance": job.make("compression.importance"),
         "evaluator": job.make("search.evaluator"),
         "corpus": job.make("search.corpus"),
-        "execution": job.make("execution"),
+        "workers": Workers(**job.workers),
     }
 
 

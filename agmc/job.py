@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ class Job:
         min_keep_ratio: see `agmc.PlanSpace`.
         round_to: likewise.
         episodes: of the search.
+        workers: of the search: the arguments of `agmc.search.workers.Workers`.
         reconstruction_images: training images for the least squares; 0 = off.
         recalibration_images: training images for batch norm; 0 = off.
         batch_size: images per forward pass of an evaluation.
@@ -51,6 +53,7 @@ class Job:
     min_keep_ratio: float
     round_to: int | Mapping[str, int]
     episodes: int
+    workers: Mapping[str, Any]
     reconstruction_images: int
     recalibration_images: int
     batch_size: int
@@ -58,6 +61,17 @@ class Job:
     runs: Sequence[str]
     reference: str | None
     seed: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether the same command has left its result in the directory before."""
+        try:
+            result = json.loads((self.directory / "result.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return isinstance(result, dict) and all(
+            result.get(key) == value for key, value in self.record.items()
+        )
 
     def required_checkpoint(self) -> Path:
         """The saved network that the command is about.

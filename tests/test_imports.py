@@ -63,6 +63,7 @@ OWNERS: dict[str, set[str]] = {
     "safetensors": {"export", "models", "training", "embedding", "data"},
     "scipy": {"agents", "report"},
     "optuna": {"agents"},
+    "ray": {"search"},
     "rich": {"report", "commands"},
     "stable_baselines3": {"agents"},
     "hydra": {"__main__"},
@@ -76,6 +77,7 @@ CALLED_BY_OTHERS = {"onnx", "onnxscript"}
 EXTRAS = {
     "mlflow": "tracking",
     "optuna": "blackbox",
+    "ray": "ray",
     "stable_baselines3": "sb3",
     "tensorboard": "tracking",
 }

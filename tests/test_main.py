@@ -283,6 +283,26 @@ def test_a_sweep_over_budgets_and_its_comparison(call, tiny, tmp_path, without_o
         assert len(table.splitlines()) == 3
 
 
+def test_a_sweep_that_is_started_again_skips_what_is_finished(
+    call, tiny, tmp_path, without_onnx
+):
+    out = tmp_path / "sweep"
+    arguments = ("-m", "compress", *tiny, "budget=macs:0.7,macs:0.4", f"out={out}")
+    assert call(*arguments).code == 0
+    (out / "1" / "result.json").unlink()
+    before = (out / "0" / "result.json").stat().st_mtime_ns
+    got = call(*arguments)
+    assert (got.code, got.err) == (0, "")
+    assert f"finished before: {out / '0'}" in got.out
+    assert f"finished before: {out / '1'}" not in got.out
+    assert (out / "0" / "result.json").stat().st_mtime_ns == before
+    assert result_of(out / "1")["budget"]["holds"]
+    # Another run is none of those that are finished.
+    got = call(*arguments[:-2], "budget=macs:0.6,macs:0.4", f"out={out}")
+    assert got.code == 2 and "choose another directory" in got.err
+    assert f"finished before: {out / '1'}" in got.out
+
+
 def test_a_failing_run_of_a_sweep_is_named_and_the_others_go_on(
     call, tiny, tmp_path, without_onnx
 ):

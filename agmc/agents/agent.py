@@ -136,7 +136,18 @@ class Episode:
 
 
 class Agent(ABC):
-    """A policy that proposes one action a decision and learns from whole episodes."""
+    """A policy that proposes one action a decision and learns from whole episodes.
+
+    Several episodes may be in flight: others may begin, and be acted out to their end,
+    before one is observed. What is observed comes in the order in which it began, and
+    before an episode begins every probe has been observed.
+
+    Attributes:
+        on_policy: whether it learns only from the episode that it has just played; then
+            no other begins before that one is observed.
+    """
+
+    on_policy = False
 
     @abstractmethod
     def begin_episode(self, index: int) -> None:

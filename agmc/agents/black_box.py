@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from typing import Any
 
 from torch import Tensor
@@ -60,13 +61,14 @@ class BlackBox(Agent):
         )
         uniform = optuna.distributions.FloatDistribution(0.0, 1.0)
         self._distributions: dict[str, Any] = dict.fromkeys(names, uniform)
-        self._trial: Any = None
+        self._trials: deque[Any] = deque()  # asked for and not yet told
         self._plan: list[float] = []
 
     def begin_episode(self, index: int) -> None:
         """Ask for a plan."""
-        self._trial = self._study.ask(self._distributions)
-        self._plan = [self._trial.params[name] for name in self._distributions]
+        trial = self._study.ask(self._distributions)
+        self._trials.append(trial)
+        self._plan = [trial.params[name] for name in self._distributions]
 
     def act(self, observation: Tensor, explore: bool = True) -> float:
         """Return the keep ratio of the next decision."""
@@ -74,4 +76,4 @@ class BlackBox(Agent):
 
     def observe(self, episode: Episode) -> None:
         """Tell the reward."""
-        self._study.tell(self._trial, episode.reward)
+        self._study.tell(self._trials.popleft(), episode.reward)

@@ -53,6 +53,8 @@ class PPOVector(Agent):
         ValueError: for a number outside its range or an encoder of the wrong shape.
     """
 
+    on_policy = True
+
     def __init__(
         self,
         context: AgentContext,

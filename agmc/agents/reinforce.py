@@ -43,6 +43,8 @@ class Reinforce(Agent):
         ValueError: for a number outside its range or an encoder of the wrong shape.
     """
 
+    on_policy = True
+
     def __init__(
         self,
         context: AgentContext,

@@ -119,6 +119,8 @@ class OnPolicy(Agent):
     Args: see `agmc.agents.sb3.ppo`.
     """
 
+    on_policy = True
+
     def __init__(
         self,
         context: AgentContext,

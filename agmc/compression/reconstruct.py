@@ -83,7 +83,6 @@ class Reconstruction:
             operation.layer: operation for operation in _solvable(graph, max_features)
         }
         self._running_means = _running_means(graph, self.layers)
-        self._generator = torch.Generator().manual_seed(seed)
         self._positions = positions
         state = graph.state_of(model)
         self._weights = {
@@ -92,7 +91,11 @@ class Reconstruction:
             for name in operation.refs()
             if name in graph.parameters
         }
-        measured = self._measure(GraphNetwork(graph.program, state), batches)
+        # Not kept: an attribute that makes a tensor when it is pickled breaks the
+        # sharing of memory with processes that are started anew.
+        generator = torch.Generator().manual_seed(seed)
+        network = GraphNetwork(graph.program, state)
+        measured = self._measure(network, batches, generator)
         self._moments = {
             path: _Second(
                 moments.mean(),
@@ -158,13 +161,16 @@ class Reconstruction:
         return new, old @ moments.mean - new @ moments.mean[features]
 
     def _measure(
-        self, network: GraphNetwork, batches: Iterable[Tensor]
+        self,
+        network: GraphNetwork,
+        batches: Iterable[Tensor],
+        generator: torch.Generator,
     ) -> dict[str, Moments]:
         moments: dict[str, Moments] = {}
 
         def look(path: str, module: nn.Conv2d | nn.Linear, x: Tensor) -> None:
             samples = samples_of(
-                module, x.float(), positions=self._positions, generator=self._generator
+                module, x.float(), positions=self._positions, generator=generator
             ).cpu()
             if path not in moments:
                 moments[path] = Moments(samples)

@@ -47,6 +47,7 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     | `requested` | step | the action handed in, in [0, 1] |
     | `executed` | step | the keep ratio taken, `count / size`, in (0, 1] |
     | `count` | step | channels kept of the group |
+    | `plan` | last step | the finished `Plan` |
     | `evaluation` | last step | the `Evaluation` of the plan |
 
     Args:
@@ -103,6 +104,20 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self, action: np.ndarray
     ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Takes the decision at hand; see the data sheet of the class."""
+        observation, info = self.decide(action)
+        if "plan" not in info:
+            return observation, 0.0, False, False, info
+        evaluation = self.evaluate(info["plan"])
+        info["evaluation"] = evaluation
+        return observation, self.worth(evaluation), True, False, info
+
+    def decide(self, action: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        """`step` without the evaluation, for those who evaluate elsewhere.
+
+        Returns:
+            The next observation and `info`, which has the finished `plan` after the
+            last decision.
+        """
         step = self._step
         if step == self.num_decisions:
             raise ResetNeeded("the episode is over or not begun; call reset() first")
@@ -121,11 +136,9 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             "count": count,
         }
         if self._step < self.num_decisions:
-            return self._observation(), 0.0, False, False, info
-        evaluation = self.evaluate(self.budget.space.plan(self._counts))
-        info["evaluation"] = evaluation
-        reward = self.worth(evaluation)
-        return np.zeros(self.embedding.dim, np.float32), reward, True, False, info
+            return self._observation(), info
+        info["plan"] = self.budget.space.plan(self._counts)
+        return np.zeros(self.embedding.dim, np.float32), info
 
     def worth(self, evaluation: Evaluation) -> float:
         """The reward of an evaluated plan.

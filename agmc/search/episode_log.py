@@ -33,6 +33,8 @@ class EpisodeRecord:
         cached: whether the plan had been evaluated before.
         probe: whether the agent asked for this very plan, within the budget or not; it
             is never the result of a search.
+        failed: whether the workers died on the plan: its reward is the lowest (see
+            `agmc.search.candidate.worth`), and it is never the result either.
     """
 
     episode: int
@@ -43,11 +45,12 @@ class EpisodeRecord:
     seconds: float
     cached: bool
     probe: bool = False
+    failed: bool = False
 
     @property
     def evaluation(self) -> Evaluation:
         """What the evaluator said of the plan."""
-        return Evaluation(self.plan, self.accuracy, self.cost)
+        return Evaluation(self.plan, self.accuracy, self.cost, failed=self.failed)
 
 
 class EpisodeLog:
@@ -129,6 +132,7 @@ class EpisodeLog:
             "seconds": round(record.seconds, 6),
             "cached": record.cached,
             "probe": record.probe,
+            "failed": record.failed,
             "run": self._run,
         }
         return json.dumps(fields, allow_nan=False).encode() + b"\n"
@@ -144,4 +148,5 @@ def _record(fields: dict[str, Any]) -> EpisodeRecord:
         seconds=float(fields["seconds"]),
         cached=bool(fields["cached"]),
         probe=bool(fields["probe"]),
+        failed=bool(fields["failed"]),
     )

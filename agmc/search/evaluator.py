@@ -24,6 +24,7 @@ class Evaluation:
         cost: of the pruned network.
         seconds: that it took; near 0 where the plan was known.
         cached: whether the plan was known.
+        failed: whether the evaluation could not be carried out: the workers died.
     """
 
     plan: Plan
@@ -31,6 +32,7 @@ class Evaluation:
     cost: Cost
     seconds: float = field(default=0.0, compare=False)
     cached: bool = field(default=False, compare=False)
+    failed: bool = False
 
 
 class Evaluator:
@@ -134,8 +136,15 @@ class Evaluator:
                 module, self._recalibration, execution=self._execution
             )
         share = accuracy(module, self._search, execution=self._execution)
-        cost = self._cost_model.cost(kept_channels(self._pruner.graph, plan))
+        cost = self._cost(plan)
         seconds = time.perf_counter() - started
         evaluation = Evaluation(plan, share, cost, seconds)
         self._known[plan.digest] = evaluation
         return evaluation
+
+    def give_up(self, plan: Plan) -> Evaluation:
+        """What stands for the evaluation of a plan that kills whoever evaluates it."""
+        return Evaluation(plan, 0.0, self._cost(plan), failed=True)
+
+    def _cost(self, plan: Plan) -> Cost:
+        return self._cost_model.cost(kept_channels(self._pruner.graph, plan))

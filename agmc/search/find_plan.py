@@ -48,6 +48,7 @@ from agmc.search.repair import pruner_of
 from agmc.search.reward import Reward, reward_for
 from agmc.search.runner import Found, OnEpisode, search
 from agmc.search.uniform import uniform_plan
+from agmc.search.workers import Workers
 from agmc.search.worth import RewardError
 from agmc.training import Execution
 
@@ -77,6 +78,7 @@ def find_plan(
     tables: Tables | None = None,
     directory: str | os.PathLike[str] | None = None,
     graph: ModelGraph | None = None,
+    workers: Workers | int = 1,
     on_stage: Callable[[str], None] | None = None,
     on_episode: OnEpisode | None = None,
 ) -> Found:
@@ -110,6 +112,8 @@ def find_plan(
         tables: for budgets and rewards on latency or energy.
         directory: that the search can go on from; None keeps nothing.
         graph: of the model, where it was traced before; None traces it.
+        workers: evaluations at a time, each in a process of its own, or `Workers` for
+            a Ray cluster.
         on_stage: called with "embedding" and "search" when these begin.
         on_episode: see `search`.
 
@@ -121,6 +125,7 @@ def find_plan(
     """
     budgets = Budgets.of(budget)
     reward = reward_for(budgets, reward)
+    workers = Workers(workers=workers) if isinstance(workers, int) else workers
     build_embedding = _choose("embedding", embedding, EMBEDDINGS)
     build_agent = _choose("agent", agent, AGENTS)
     if graph is None:
@@ -146,6 +151,7 @@ def find_plan(
             seed=seed,
             corpus=corpus,
             tables=tables,
+            in_flight=workers.proposals,
         )
         log = EpisodeLog(Path(directory) / "episodes.jsonl", run)
         checkpoint = Path(directory) / "embedding.safetensors"
@@ -174,9 +180,16 @@ def find_plan(
         choices=choices_of(bound),
     )
     try:
-        return search(
-            env, build_agent(context), episodes=episodes, log=log, on_episode=on_episode
-        )
+        with workers.executor_of(evaluate) as executor:
+            return search(
+                env,
+                build_agent(context),
+                episodes=episodes,
+                log=log,
+                on_episode=on_episode,
+                executor=executor,
+                in_flight=workers.proposals,
+            )
     except RewardError as failure:
         if directory is None:
             raise

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-
-from agmc.agents.agent import Agent, Episode
+from agmc.agents.agent import Agent
 from agmc.cost.model import Cost
 from agmc.plan import Plan
+from agmc.search.candidate import Candidate, conclude, propose, propose_probe, worth
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog, EpisodeRecord
-from agmc.search.evaluator import Evaluation
+from agmc.search.executor import Executor, InProcess
 
 _logger = logging.getLogger(__name__)
 
@@ -43,12 +41,16 @@ class Found:
         """The result of a search of these episodes.
 
         Raises:
-            ValueError: there are probes only.
+            ValueError: there are only probes, and plans whose evaluation failed.
         """
-        within = [record for record in episodes if not record.probe]
+        within = [record for record in episodes if _counts(record)]
         if not within:
+            failed = sum(record.failed for record in episodes)
             raise ValueError(
-                f"the agent used up all {len(episodes)} episodes for measurements "
+                f"the workers died on {failed} of {len(episodes)} episodes, and no "
+                "other is a result; give them more memory"
+                if failed
+                else f"the agent used up all {len(episodes)} episodes for measurements "
                 "outside of the budget; give it more episodes"
             )
         best = max(within, key=lambda record: record.reward)
@@ -85,8 +87,16 @@ def search(
     episodes: int,
     log: EpisodeLog | None = None,
     on_episode: OnEpisode | None = None,
+    executor: Executor | None = None,
+    in_flight: int = 1,
 ) -> Found:
     """Lets the agent explore and learn; goes on where an interrupted search stopped.
+
+    Up to `in_flight` proposals are evaluated at a time. The agent learns from them in
+    the order in which it made them, and makes the next when it has learnt from the
+    first: what it knows at every proposal is the same however long an evaluation takes
+    and whatever the number of workers. Before the first episode after probes it has
+    learnt from all of them.
 
     Episodes that the log holds are replayed: the agent starts anew and, with the same
     seed, takes the same actions, so that it learns again what it knew, while the
@@ -99,26 +109,38 @@ def search(
         episodes: of the whole search, those in the log included, >= 1.
         log: of this search; None keeps nothing.
         on_episode: called after every episode, in their order.
+        executor: evaluates the plans; None: `env.evaluate`, in this process. Is left
+            open.
+        in_flight: proposals that wait for their evaluation at a time, >= 1; for an
+            agent that learns from its latest episode only it is always 1.
 
     Raises:
-        ValueError: `episodes` is out of range.
+        ValueError: a number is out of range.
+        RewardError: the reward of a plan is no finite number.
     """
-    if episodes < 1:
-        raise ValueError(f"episodes (={episodes}) must be >= 1")
+    for name, number in (("episodes", episodes), ("in_flight", in_flight)):
+        if number < 1:
+            raise ValueError(f"{name} (={number}) must be >= 1")
+    if agent.on_policy:
+        in_flight = 1
     logged = list(log.records) if log else []
     if len(logged) >= episodes:
         return Found.best_of(tuple(logged[:episodes]))
+    executor = InProcess(env.evaluate) if executor is None else executor
     if logged:
-        env.evaluate.remember(record.evaluation for record in logged)
+        executor.remember(record.evaluation for record in logged)
         _logger.info("replaying %d of %d episodes", len(logged), episodes)
     history: list[EpisodeRecord] = []
+    flying: deque[Candidate] = deque()
     best: EpisodeRecord | None = None
-    for index in range(episodes):
-        wanted = agent.probe(index)
-        if wanted is None:
-            record = run_episode(env, agent, index)
-        else:
-            record = run_probe(env, agent, index, wanted)
+
+    def land() -> None:
+        nonlocal best, logged
+        candidate = flying.popleft()
+        evaluation = executor.result()
+        reward = worth(evaluation, env, history)
+        record = conclude(candidate, evaluation, reward, agent)
+        index = candidate.index
         if index < len(logged) and logged[index].plan.digest == record.plan.digest:
             record = logged[index]
         elif log:
@@ -128,71 +150,31 @@ def search(
                 logged = logged[:index]
             log.append(record)
         history.append(record)
-        if not record.probe and (best is None or record.reward > best.reward):
+        if _counts(record) and (best is None or record.reward > best.reward):
             best = record
         if on_episode:
             mean = sum(past.seconds for past in history) / len(history)
-            left = episodes - max(len(history), len(logged))
-            on_episode(Progress(record, best, index + 1, episodes, mean * left))
+            left = mean * (episodes - max(len(history), len(logged)))
+            left /= min(executor.workers, in_flight)
+            on_episode(Progress(record, best, index + 1, episodes, left))
+
+    for index in range(episodes):
+        wanted = agent.probe(index)
+        if wanted is None:
+            while flying and flying[-1].probe:
+                land()
+            candidate = propose(env, agent, index)
+        else:
+            candidate = propose_probe(env, index, wanted)
+        flying.append(candidate)
+        executor.submit(candidate.plan)
+        if len(flying) == in_flight:
+            land()
+    while flying:
+        land()
     return Found.best_of(tuple(history))
 
 
-def run_probe(
-    env: CompressionEnv, agent: Agent, index: int, keep_ratios: Sequence[float]
-) -> EpisodeRecord:
-    """A measurement that the agent asked for, in the place of an episode.
-
-    Args:
-        env: the network under its budget.
-        agent: that asked; it learns what was found.
-        index: of the episode, counted from 0.
-        keep_ratios: one a decision; rounded to what can be kept.
-    """
-    started = time.perf_counter()
-    space = env.budget.space
-    counts = [d.nearest(ratio) for d, ratio in zip(space, keep_ratios, strict=True)]
-    evaluation = env.evaluate(space.plan(counts))
-    reward = env.worth(evaluation)
-    kept = [count / d.size for count, d in zip(counts, space, strict=True)]
-    agent.observe_probe(kept, reward)
-    return EpisodeRecord(
-        episode=index,
-        plan=evaluation.plan,
-        reward=reward,
-        accuracy=evaluation.accuracy,
-        cost=evaluation.cost,
-        seconds=time.perf_counter() - started,
-        cached=evaluation.cached,
-        probe=True,
-    )
-
-
-def run_episode(env: CompressionEnv, agent: Agent, index: int) -> EpisodeRecord:
-    """One episode, from the first decision to what the agent learns from it.
-
-    Args:
-        env: the network under its budget.
-        agent: that acts; it learns from the executed actions.
-        index: of the episode, counted from 0.
-    """
-    started = time.perf_counter()
-    agent.begin_episode(index)
-    observation, _ = env.reset()
-    observations, executed = [], []
-    reward, done = 0.0, False
-    while not done:
-        observations.append(torch.from_numpy(observation))
-        action = agent.act(observations[-1], explore=True)
-        observation, reward, done, _, info = env.step(np.array([action], np.float32))
-        executed.append(info["executed"])
-    agent.observe(Episode(torch.stack(observations), torch.tensor(executed), reward))
-    evaluation: Evaluation = info["evaluation"]
-    return EpisodeRecord(
-        episode=index,
-        plan=evaluation.plan,
-        reward=reward,
-        accuracy=evaluation.accuracy,
-        cost=evaluation.cost,
-        seconds=time.perf_counter() - started,
-        cached=evaluation.cached,
-    )
+def _counts(record: EpisodeRecord) -> bool:
+    """Whether the plan may be the result of the search."""
+    return not record.probe and not record.failed

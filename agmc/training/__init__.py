@@ -7,6 +7,7 @@ from agmc.training.evaluate import accuracy
 from agmc.training.execution import Execution
 from agmc.training.fit import EpochRecord, Recipe, fit
 from agmc.training.recalibrate import recalibrate_batch_norm
+from agmc.training.team import Team, team
 
 __all__ = [
     "Batches",
@@ -14,11 +15,13 @@ __all__ = [
     "EpochRecord",
     "Execution",
     "Recipe",
+    "Team",
     "accuracy",
     "batches_of",
     "distil",
     "distillation_loss",
     "fit",
     "recalibrate_batch_norm",
+    "team",
     "train_base",
 ]

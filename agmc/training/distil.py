@@ -17,6 +17,7 @@ from agmc.data import Splits
 from agmc.training.execution import Execution
 from agmc.training.fit import EpochRecord, Recipe, fit
 from agmc.training.modes import kept_modes
+from agmc.training.team import Team
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,7 @@ def distil(
     execution: Execution,
     seed: int,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    team: Team | None = None,
 ) -> list[EpochRecord]:
     """Trains `student` in place to answer like `teacher`, which does not change.
 
@@ -124,4 +126,5 @@ def distil(
             seed=seed,
             objective=objective if recipe.distillation_weight > 0 else None,
             on_epoch=on_epoch,
+            team=team,
         )

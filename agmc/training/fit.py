@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from agmc.data import Splits
 from agmc.training.augment import augment
 from agmc.training.execution import Execution
+from agmc.training.team import Team
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 # Part of the key of cached networks: raise it when the same arguments train otherwise.
@@ -100,6 +101,7 @@ def fit(
     seed: int,
     objective: Objective | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    team: Team | None = None,
 ) -> list[EpochRecord]:
     """Trains `module` in place on the train split; the last epoch is what stays.
 
@@ -115,10 +117,14 @@ def fit(
         objective: (images, logits, labels) -> mean loss; None: cross-entropy with
             `label_smoothing`.
         on_epoch: called after every epoch.
+        team: processes that all call this with the same arguments and share every
+            batch; None: this one alone.
 
     Raises:
-        ValueError: the loss is no longer finite.
+        ValueError: the loss is no longer finite, or a batch has fewer images than the
+            team has processes.
     """
+    team = team or Team()
     device = execution.torch_device
     execution.place(module)
     loss_of = objective or _cross_entropy(recipe.label_smoothing)
@@ -130,7 +136,10 @@ def fit(
     num_batches = -(-len(labels) // recipe.batch_size)
     records = []
     step = 0
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        team.joined(module) as network,
+    ):
         torch.manual_seed(seed)  # dropout
         for epoch in range(1, recipe.epochs + 1):
             started = time.perf_counter()
@@ -144,19 +153,22 @@ def fit(
                     flip=splits.flip,
                     generator=generator,
                 )
-                y = labels[index]
+                x, y = team.part(x), team.part(labels[index])
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.rate(step, recipe.epochs * num_batches)
                 with execution.autocast():
-                    logits = module(x)
+                    logits = network(x)
                     loss = loss_of(x, logits.float(), y)
                 optimizer.zero_grad()
-                scaler.scale(loss).backward()
+                # Parts may differ by an image, and the gradients are averaged.
+                share = len(y) * team.size / len(index)
+                scaler.scale(loss * share).backward()
                 scaler.step(optimizer)
                 scaler.update()
                 step += 1
                 total += loss.detach() * len(y)
                 hits += (logits.detach().argmax(1) == y).sum()
+            total, hits = team.total(torch.stack([total, hits]))
             record = EpochRecord(
                 epoch=epoch,
                 epochs=recipe.epochs,

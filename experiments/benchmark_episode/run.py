@@ -32,10 +32,10 @@ from agmc.models import load_model
 from agmc.plan import Plan, PlanSpace
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.budget import Budget
+from agmc.search.candidate import conclude, propose, worth
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluator
 from agmc.search.reward import error
-from agmc.search.runner import run_episode
 from agmc.search.uniform import uniform_plan
 from agmc.training import Batches, Execution, batches_of, recalibrate_batch_norm
 
@@ -110,7 +110,9 @@ def main() -> None:
     bfloat16 = Execution(device="cpu", precision="bfloat16")
     rows = []
     for index in range(WARMUP + ROUNDS):
-        record = run_episode(env, agent, index)
+        candidate = propose(env, agent, index)
+        evaluation = env.evaluate(candidate.plan)
+        record = conclude(candidate, evaluation, worth(evaluation, env, ()), agent)
         small = execution.place(pruner.prune(record.plan))
         row = {
             "episode": record.seconds,

@@ -36,6 +36,7 @@ def test_a_line_holds_the_contract(tmp_path):
         "seconds": 1.5,
         "cached": False,
         "probe": False,
+        "failed": False,
         "run": "abc",
     }
 
