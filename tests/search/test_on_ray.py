@@ -8,13 +8,14 @@ import sys
 import time
 
 import pytest
-from search_nets import tiny_net, tiny_splits
+import search_fakes
 
-from agmc.search.evaluator import Evaluator
-from agmc.search.find_plan import find_plan
+from agmc.agents import Random
+from agmc.plan import Plan
+from agmc.search.executor import InProcess
 from agmc.search.on_ray import OnRay
+from agmc.search.runner import search
 from agmc.search.workers import Workers
-from agmc.training import Execution
 
 ray = pytest.importorskip("ray")
 # A cluster takes a while to start, and leaves sockets and files to the collector.
@@ -28,8 +29,9 @@ pytestmark = [
 def address():
     from ray.cluster_utils import Cluster
 
-    # The workers cannot import this file.
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    # The workers cannot import these files.
+    for module in (search_fakes, sys.modules[__name__]):
+        ray.cloudpickle.register_pickle_by_value(module)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
         cluster.add_node(num_cpus=1)
@@ -38,8 +40,12 @@ def address():
         cluster.shutdown()
 
 
-class Fragile(Evaluator):
-    """Notes the nodes that it runs on, and dies once, on the third plan."""
+class Fragile(search_fakes.FormulaEvaluator):
+    """Notes the nodes that it runs on, and dies once, on one plan."""
+
+    def __init__(self, notes, victim):
+        super().__init__()
+        self.before, self.notes, self.victim = int, notes, victim
 
     def __call__(self, plan):
         node = ray.get_runtime_context().get_node_id()
@@ -54,41 +60,24 @@ class Fragile(Evaluator):
         return super().__call__(plan)
 
 
-def find(directory, **knobs):
-    return find_plan(
-        tiny_net(),
-        tiny_splits(),
-        "macs:0.5",
-        embedding="rules",
-        agent="random",
-        round_to=1,
-        episodes=10,
-        directory=directory,
-        execution=Execution(device="cpu", precision="float32"),
-        **knobs,
-    )
-
-
 def test_a_killed_worker_on_two_nodes_changes_nothing(address, tmp_path):
-    whole = find(tmp_path / "whole", workers=Workers(in_flight=2))
-    notes = tmp_path / "notes"
-    notes.mkdir()
+    def run(executor):
+        agent = search_fakes.make_agent(Random)
+        with executor:
+            env = search_fakes.make_env()
+            return search(env, agent, episodes=12, executor=executor, in_flight=2)
 
-    def fragile(*arguments):
-        evaluator = Fragile(*arguments)
-        evaluator.notes, evaluator.victim = str(notes), whole.episodes[2].plan.digest
-        return evaluator
+    def outcome(found):
+        return [(past.plan, past.reward, past.failed) for past in found.episodes]
 
-    found = find(
-        tmp_path / "ray",
-        evaluator=fragile,
-        workers=Workers(workers=2, executor="ray", address=address),
-    )
-    assert found.plan == whole.plan
-    assert [(past.plan, past.reward, past.failed) for past in found.episodes] == [
-        (past.plan, past.reward, False) for past in whole.episodes
-    ]
-    names = sorted(file.name for file in notes.iterdir())
+    formula = search_fakes.FormulaEvaluator()
+    whole = run(InProcess(formula))
+    fragile = Fragile(str(tmp_path), whole.episodes[5].plan.digest)
+    workers = Workers(workers=2, executor="ray", address=address)
+    fragile.give_up = formula.give_up
+    found = run(workers.executor_of(fragile))
+    assert outcome(found) == outcome(whole)
+    names = sorted(os.listdir(tmp_path))
     assert names[0] == "dead" and len(names) == 3  # and two nodes
     assert not ray.is_initialized()
 
@@ -104,11 +93,8 @@ def test_errors_come_back(address):
     assert str(raised.value) == "too small"
 
 
-class Unmade(Evaluator):
+class Unmade:
     """Cannot be brought to a worker."""
-
-    def __init__(self):
-        pass
 
     def __setstate__(self, state):
         raise OSError("no such module")
@@ -116,7 +102,7 @@ class Unmade(Evaluator):
 
 def test_workers_that_cannot_start_stop_the_search(address):
     evaluator = Unmade()
-    evaluator.state = 1
+    evaluator.state = 1  # without any, nothing would be set
     with OnRay(evaluator, workers=1, give_up=print, address=address) as executor:
         executor.submit(tiny_plan())
         with pytest.raises(Exception, match="no such module"):
@@ -124,6 +110,4 @@ def test_workers_that_cannot_start_stop_the_search(address):
 
 
 def tiny_plan():
-    from agmc.plan import Plan
-
     return Plan({"c": 0.5})
