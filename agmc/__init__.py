@@ -11,7 +11,7 @@ from agmc.graph.trace import trace
 from agmc.plan import Plan, PlanSpace
 from agmc.search.budget import Budget
 from agmc.search.find_plan import find_plan
-from agmc.search.runner import Found
+from agmc.search.found import Found
 
 __all__ = [
     "Budget",

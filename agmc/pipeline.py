@@ -26,8 +26,8 @@ from agmc.plan import Plan, kept_channels
 from agmc.report.page import write_report
 from agmc.report.progress import Progress
 from agmc.search.bound import BoundBudget
+from agmc.search.found import Found
 from agmc.search.repair import pruner_of, reconstruction_of
-from agmc.search.runner import Found
 from agmc.search.verdict import broken, verdict
 from agmc.training import (
     Batches,

@@ -16,9 +16,9 @@ from agmc.graph.trace import trace
 from agmc.pipeline import Pipeline, summary
 from agmc.plan import Plan, PlanSpace
 from agmc.report.progress import Progress
-from agmc.search.budget import Budgets
+from agmc.search.budgets import Budgets
 from agmc.search.episode_log import EpisodeRecord
-from agmc.search.runner import Found
+from agmc.search.found import Found
 from agmc.training import Distillation, Execution
 
 RECORD = {

@@ -11,15 +11,19 @@ class Uniform(Agent):
     """Proposes the context's `uniform_keep_ratios` step by step and learns nothing.
 
     Args:
-        context: only `uniform_keep_ratios` is read.
+        context: only `uniform_keep_ratios` is read, that of `goals` where there are
+            several budgets.
     """
 
     def __init__(self, context: AgentContext) -> None:
-        self._keep_ratios = context.uniform_keep_ratios
+        self._plans = [goal.uniform_keep_ratios for goal in context.goals]
+        self._plans = self._plans or [context.uniform_keep_ratios]
+        self._keep_ratios = self._plans[0]
         self._step = 0
 
     def begin_episode(self, index: int) -> None:
-        """Every episode is the same."""
+        """Every episode under the same budget is the same."""
+        self._keep_ratios = self._plans[index % len(self._plans)]
         self._step = 0
 
     def act(self, observation: Tensor, explore: bool = True) -> float:

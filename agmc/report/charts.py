@@ -15,6 +15,16 @@ from dataclasses import dataclass
 WIDTH, HEIGHT = 360, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 20, 10, 36
 
+#: Of a file that is no part of a page, which has colours of its own.
+ALONE_STYLE = """\
+svg { background: #fff; } text { font: 11px system-ui, sans-serif; fill: #1b1f24; }
+.grid { stroke: #d9dee3; stroke-width: .6; } .axis { stroke: #59636e; }
+.mark { fill: #d55e00; }
+@media (prefers-color-scheme: dark) {
+  svg { background: #14171a; } text { fill: #e6e9ec; } .grid { stroke: #363d45; }
+}
+"""
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -102,6 +112,7 @@ def scatter(
     y_name: str,
     limit: float | None = None,
     text: Callable[[float], str] = "{:g}".format,
+    alone: bool = False,
 ) -> str:
     """Dots, named marks and a vertical line at the limit.
 
@@ -113,6 +124,7 @@ def scatter(
         y_name: of the vertical axis.
         limit: where the vertical line stands, in units of x.
         text: writes the numbers along both axes.
+        alone: with colours and fonts of its own, for a file that is no page.
     """
     everything = [*points, *((mark.x, mark.y) for mark in marks)]
     xs, ys = zip(*everything, strict=True)
@@ -131,8 +143,10 @@ def scatter(
             f'<g><title>{_escape(mark.name)}</title><circle class="mark {mark.style}" '
             f'cx="{x:.1f}" cy="{y:.1f}" r="5"/></g>'
         )
+    if alone:
+        parts.insert(0, f"<style>{ALONE_STYLE}</style>")
     summary = "; ".join(f"{m.name}: {text(m.x)}, {text(m.y)}" for m in marks)
-    return svg(title, f"{len(points)} points; {summary}", HEIGHT, parts)
+    return svg(title, f"{len(points)} points; {summary}", HEIGHT, parts, alone=alone)
 
 
 @dataclass(frozen=True)

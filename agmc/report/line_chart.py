@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agmc.report.charts import HEIGHT, Frame, svg
+from agmc.report.charts import ALONE_STYLE, HEIGHT, Frame, svg
 
 #: Classes `c0`, `c1`, ... of `LINE_STYLE`; a ninth curve looks like the first, dashed.
 COLOURS = 8
@@ -34,17 +34,6 @@ LINE_STYLE = """\
     f".line.c{i} {{ stroke: var(--c{i}); }} .band.c{i} {{ fill: var(--c{i}); }} "
     f".key.c{i} {{ background: var(--c{i}); }}\n"
     for i in range(COLOURS)
-)
-
-_ALONE = (
-    LINE_STYLE
-    + """\
-svg { background: #fff; } text { font: 11px system-ui, sans-serif; fill: #1b1f24; }
-.grid { stroke: #d9dee3; stroke-width: .6; } .axis { stroke: #59636e; }
-@media (prefers-color-scheme: dark) {
-  svg { background: #14171a; } text { fill: #e6e9ec; } .grid { stroke: #363d45; }
-}
-"""
 )
 
 
@@ -110,7 +99,7 @@ def line_chart(
                 f'{line.style}" d="M{points}"/></g>'
             )
     if alone:
-        parts.insert(0, f"<style>{_ALONE}</style>")
+        parts.insert(0, f"<style>{LINE_STYLE}{ALONE_STYLE}</style>")
         parts += [
             f'<text x="62" y="{HEIGHT + 12 + 13 * i}">'
             f'{html.escape(line.name)}</text><path class="line {line.style}" '

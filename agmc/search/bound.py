@@ -16,7 +16,7 @@ from agmc.plan import Plan, PlanSpace
 from agmc.search.limit import amount
 
 if TYPE_CHECKING:
-    from agmc.search.budget import Budgets
+    from agmc.search.budgets import Budgets
 
 #: Sums of milliseconds and millijoules depend on the order of their terms; limits on
 #: them are used up to this share, so that no order is over them.

@@ -53,7 +53,7 @@ def propose(env: CompressionEnv, agent: Agent, index: int) -> Candidate:
     """
     started = time.perf_counter()
     agent.begin_episode(index)
-    observation, _ = env.reset()
+    observation, _ = env.reset(options={"episode": index})
     observations, executed = [], []
     plan = None
     while plan is None:

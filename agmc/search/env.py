@@ -1,7 +1,8 @@
-"""CompressionEnv: one network under one budget as a Gymnasium environment."""
+"""CompressionEnv: one network under its budget as a Gymnasium environment."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -28,7 +29,9 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     ## Observation
     `Box(-1, 1, (embedding.dim,), float32)`: the embedding's row of the decision at
     hand, under the decisions taken so far. The columns with their units are listed in
-    `embedding.columns`. After the last decision there is nothing to see: zeros.
+    `embedding.columns`. Where there are several budgets, one more column tells the
+    place of the present one among them, from 0 for the tightest to 1. After the last
+    decision there is nothing to see: zeros.
 
     ## Reward
     0 before the last decision; then `reward(outcome)` of the finished plan, measured
@@ -36,7 +39,7 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     ## Start
     Nothing pruned, at the first decision. Nothing is random: the seed of `reset`
-    changes nothing.
+    changes nothing. With `options={"episode": i}` several budgets take turns.
 
     ## End
     `terminated` after the last decision; never `truncated`.
@@ -51,7 +54,8 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     | `evaluation` | last step | the `Evaluation` of the plan |
 
     Args:
-        budget: of the network; its `space` holds the decisions.
+        budgets: of the network, one or more of one and the same space, which holds the
+            decisions.
         embedding: of the same network.
         evaluate: Plan -> Evaluation.
         reward: Outcome -> float.
@@ -68,21 +72,24 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def __init__(
         self,
-        budget: BoundBudget,
+        budgets: Sequence[BoundBudget],
         embedding: Embedding,
         evaluate: Evaluator,
         reward: Reward,
         *,
         original: Evaluation,
     ) -> None:
-        self.budget = budget
+        self.budgets = tuple(budgets)
+        self.budget = self.budgets[0]
         self.embedding = embedding
         self.evaluate = evaluate
         self.reward = reward
         self.original = original
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
-        self.observation_space = spaces.Box(-1.0, 1.0, (embedding.dim,), np.float32)
-        self._sizes = np.array([decision.size for decision in budget.space])
+        self.observation_dim = embedding.dim + (len(self.budgets) > 1)
+        shape = (self.observation_dim,)
+        self.observation_space = spaces.Box(-1.0, 1.0, shape, np.float32)
+        self._sizes = np.array([decision.size for decision in self.budget.space])
         self._counts = self._sizes.copy()
         self._step = len(self._sizes)
 
@@ -96,6 +103,8 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts an episode at the first decision, with everything kept."""
         super().reset(seed=seed)
+        episode = int((options or {}).get("episode", 0))
+        self.budget = self.budgets[episode % len(self.budgets)]
         self._counts = self._sizes.copy()
         self._step = 0
         return self._observation(), {}
@@ -138,7 +147,7 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if self._step < self.num_decisions:
             return self._observation(), info
         info["plan"] = self.budget.space.plan(self._counts)
-        return np.zeros(self.embedding.dim, np.float32), info
+        return np.zeros(self.observation_dim, np.float32), info
 
     def worth(self, evaluation: Evaluation) -> float:
         """The reward of an evaluated plan.
@@ -154,4 +163,8 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def _observation(self) -> np.ndarray:
         row = self.embedding.row(self._step, self._counts)
-        return row.detach().cpu().numpy().astype(np.float32, copy=True)
+        seen = row.detach().cpu().numpy().astype(np.float32, copy=True)
+        if len(self.budgets) > 1:
+            place = self.budgets.index(self.budget) / (len(self.budgets) - 1)
+            seen = np.append(seen, np.float32(place))
+        return seen

@@ -48,6 +48,11 @@ class EpisodeRecord:
     failed: bool = False
 
     @property
+    def counts(self) -> bool:
+        """Whether the plan may be the result of the search."""
+        return not self.probe and not self.failed
+
+    @property
     def evaluation(self) -> Evaluation:
         """What the evaluator said of the plan."""
         return Evaluation(self.plan, self.accuracy, self.cost, failed=self.failed)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import torch
 from torch import nn
 
 from agmc.agents import (
@@ -39,15 +35,16 @@ from agmc.embedding.embedding import Embedding, EmbeddingContext, no_corpus
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
 from agmc.plan import Plan, PlanSpace
-from agmc.search.budget import Budgets, Demand
-from agmc.search.choices import choices_of
+from agmc.search.budgets import Budgets, Demand
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog
 from agmc.search.evaluator import Evaluator
+from agmc.search.found import Found
+from agmc.search.goals import goal_of
 from agmc.search.repair import pruner_of
 from agmc.search.reward import Reward, reward_for
-from agmc.search.runner import Found, OnEpisode, search
-from agmc.search.uniform import uniform_plan
+from agmc.search.run_key import run_key
+from agmc.search.runner import OnEpisode, search
 from agmc.search.workers import Workers
 from agmc.search.worth import RewardError
 from agmc.training import Execution
@@ -94,7 +91,10 @@ def find_plan(
             not read.
         budget: what may be kept, "macs:0.5", or several of that, ["macs:0.5",
             "latency:2.5ms"], all of which hold; "accuracy>=0.9" searches for the
-            cheapest plan of that accuracy, None allows every plan. See `Budgets.of`.
+            cheapest plan of that accuracy, None allows every plan. A range,
+            "macs:0.3..0.8", is searched as a whole: episodes take its limits in turn,
+            and `Found.front` has a plan for each; the plan found is that of the
+            tightest. See `Budgets.of`.
         embedding: "autoencoder", "rules", or a function that builds an `Embedding`.
         agent: one of `AGENTS` ("ddpg", "additive", "tpe", "uniform", ...), or a
             function that builds an `Agent`.
@@ -133,7 +133,7 @@ def find_plan(
         graph = trace(model, data.example_input().to(device))
     space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, round_to=round_to)
     cost_model = CostModel(graph, tables)
-    bound = budgets.bind(cost_model, space)
+    bounds = [rung.bind(cost_model, space) for rung in budgets.rungs]
     log, checkpoint = None, None
     if directory is not None:
         run = run_key(
@@ -156,7 +156,7 @@ def find_plan(
         log = EpisodeLog(Path(directory) / "episodes.jsonl", run)
         checkpoint = Path(directory) / "embedding.safetensors"
         if len(log.records) >= episodes:
-            return Found.best_of(tuple(log.records[:episodes]))
+            return Found.best_of(log.records[:episodes], bounds)
     execution = Execution() if execution is None else execution
     pruner = pruner_of(model, graph, data, importance, execution)
     on_stage = on_stage or (lambda name: None)
@@ -170,14 +170,16 @@ def find_plan(
             "the network itself has a search accuracy of %.4f, less than %s asks for",
             *(original.accuracy, budgets.floor),
         )
-    env = CompressionEnv(bound, observe, evaluate, reward, original=original)
+    env = CompressionEnv(bounds, observe, evaluate, reward, original=original)
+    goals = tuple(goal_of(bound) for bound in bounds)
     context = AgentContext(
-        observation_dim=env.embedding.dim,
+        observation_dim=env.observation_dim,
         num_decisions=env.num_decisions,
         num_episodes=episodes,
         seed=seed,
-        uniform_keep_ratios=tuple(uniform_plan(bound).keep_ratio.values()),
-        choices=choices_of(bound),
+        uniform_keep_ratios=goals[0].uniform_keep_ratios,
+        choices=goals[0].choices,
+        goals=goals,
     )
     try:
         with workers.executor_of(evaluate) as executor:
@@ -235,52 +237,6 @@ EMBEDDINGS: Mapping[str, BuildEmbedding] = {
     "autoencoder": _autoencoder,
     "rules": _rules,
 }
-
-
-def run_key(model: nn.Module, data: Splits, **settings: Any) -> str:
-    """Twelve hex digits that name a search: weights, data and settings.
-
-    Args:
-        model: its parameters and buffers count, not its class.
-        data: counts by its `digest`.
-        settings: numbers, texts, lists of them, or builders, which count by their
-            names and by the arguments of a `functools.partial`; never by an address in
-            memory.
-    """
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
-    digest.update(data.digest.encode())
-    described = {name: _describe(value) for name, value in settings.items()}
-    digest.update(json.dumps(described, sort_keys=True).encode())
-    return digest.hexdigest()[:12]
-
-
-def _describe(setting: Any) -> Any:
-    if setting is None or isinstance(setting, str | int | float):
-        return setting
-    if isinstance(setting, Mapping):
-        return {str(name): _describe(value) for name, value in setting.items()}
-    if isinstance(setting, list | tuple):
-        return [_describe(value) for value in setting]
-    if isinstance(setting, functools.partial):
-        return [
-            _describe(setting.func),
-            [_describe(value) for value in setting.args],
-            {name: _describe(value) for name, value in setting.keywords.items()},
-        ]
-    if dataclasses.is_dataclass(setting) and not isinstance(setting, type):
-        return [
-            type(setting).__qualname__,
-            {
-                field.name: _describe(getattr(setting, field.name))
-                for field in dataclasses.fields(setting)
-            },
-        ]
-    named = setting if hasattr(setting, "__qualname__") else type(setting)
-    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _choose(

@@ -13,7 +13,7 @@ import inspect
 import math
 from collections.abc import Callable
 
-from agmc.search.budget import Budgets
+from agmc.search.budgets import Budgets
 from agmc.search.outcome import Outcome
 
 Reward = Callable[[Outcome], float]

@@ -8,53 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agmc.agents.agent import Agent
-from agmc.cost.model import Cost
-from agmc.plan import Plan
 from agmc.search.candidate import Candidate, conclude, propose, propose_probe, worth
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog, EpisodeRecord
 from agmc.search.executor import Executor, InProcess
+from agmc.search.found import Found
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Found:
-    """The plan of the highest reward, the first of equals, and how it was found.
-
-    Attributes:
-        plan: the best plan.
-        reward: of the plan.
-        accuracy: on the search split without fine-tuning, a share in [0, 1].
-        cost: of the plan.
-        episodes: all of them, in order.
-    """
-
-    plan: Plan
-    reward: float
-    accuracy: float
-    cost: Cost
-    episodes: tuple[EpisodeRecord, ...]
-
-    @classmethod
-    def best_of(cls, episodes: tuple[EpisodeRecord, ...]) -> Found:
-        """The result of a search of these episodes.
-
-        Raises:
-            ValueError: there are only probes, and plans whose evaluation failed.
-        """
-        within = [record for record in episodes if _counts(record)]
-        if not within:
-            failed = sum(record.failed for record in episodes)
-            raise ValueError(
-                f"the workers died on {failed} of {len(episodes)} episodes, and no "
-                "other is a result; give them more memory"
-                if failed
-                else f"the agent used up all {len(episodes)} episodes for measurements "
-                "outside of the budget; give it more episodes"
-            )
-        best = max(within, key=lambda record: record.reward)
-        return cls(best.plan, best.reward, best.accuracy, best.cost, episodes)
 
 
 @dataclass(frozen=True)
@@ -125,7 +85,7 @@ def search(
         in_flight = 1
     logged = list(log.records) if log else []
     if len(logged) >= episodes:
-        return Found.best_of(tuple(logged[:episodes]))
+        return Found.best_of(logged[:episodes], env.budgets)
     executor = InProcess(env.evaluate) if executor is None else executor
     if logged:
         executor.remember(record.evaluation for record in logged)
@@ -150,7 +110,7 @@ def search(
                 logged = logged[:index]
             log.append(record)
         history.append(record)
-        if _counts(record) and (best is None or record.reward > best.reward):
+        if record.counts and (best is None or record.reward > best.reward):
             best = record
         if on_episode:
             mean = sum(past.seconds for past in history) / len(history)
@@ -172,9 +132,4 @@ def search(
             land()
     while flying:
         land()
-    return Found.best_of(tuple(history))
-
-
-def _counts(record: EpisodeRecord) -> bool:
-    """Whether the plan may be the result of the search."""
-    return not record.probe and not record.failed
+    return Found.best_of(history, env.budgets)

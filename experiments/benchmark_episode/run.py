@@ -31,7 +31,7 @@ from agmc.graph.trace import trace
 from agmc.models import load_model
 from agmc.plan import Plan, PlanSpace
 from agmc.report.experiment import Target, write_experiment
-from agmc.search.budget import Budget
+from agmc.search.budgets import Budgets
 from agmc.search.candidate import conclude, propose, worth
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluator
@@ -78,7 +78,7 @@ def main() -> None:
     model = load_model(10, 3, name="resnet56", weights=arguments.weights).eval()
     graph = trace(model, splits.example_input())
     space, costs = PlanSpace(graph), CostModel(graph)
-    bound = Budget("macs", 0.5).bind(costs, space)
+    bound = Budgets.of("macs:0.5").bind(costs, space)
     execution = Execution(device="cpu")
     pruner = Pruner(model, graph)
     evaluator = Evaluator(
@@ -91,10 +91,10 @@ def main() -> None:
     )
     observe = autoencoder(EmbeddingContext(graph, space), steps=20)
     original = evaluator(Plan({}))
-    env = CompressionEnv(bound, observe, evaluator, error, original=original)
+    env = CompressionEnv([bound], observe, evaluator, error, original=original)
     agent = DDPG(
         AgentContext(
-            observation_dim=env.embedding.dim,
+            observation_dim=env.observation_dim,
             num_decisions=env.num_decisions,
             num_episodes=WARMUP + ROUNDS,
             seed=0,

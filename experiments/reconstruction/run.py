@@ -24,7 +24,7 @@ from agmc.graph.trace import trace
 from agmc.models.weights import load_model
 from agmc.plan import Plan, PlanSpace
 from agmc.report.experiment import Target, write_experiment
-from agmc.search.budget import Budget
+from agmc.search.budgets import Budgets
 from agmc.search.uniform import uniform_plan
 from agmc.training import Execution, accuracy, batches_of, recalibrate_batch_norm
 
@@ -69,7 +69,7 @@ def main() -> None:
         measured = time.perf_counter() - started
         print(f"{network}: moments in {measured:.1f} s", flush=True)
         inner = [d.name for d in space if ".conv1" in d.name]
-        uniform = uniform_plan(Budget("macs", 0.5).bind(costs, space))
+        uniform = uniform_plan(Budgets.of("macs:0.5").bind(costs, space))
         plans = {
             "none": Plan({}),
             "uniform": uniform,

@@ -22,7 +22,7 @@ from agmc.graph.trace import trace
 from agmc.models import build
 from agmc.plan import PlanSpace
 from agmc.report.experiment import Target, write_experiment
-from agmc.search.budget import Budget
+from agmc.search.budgets import Budgets
 from agmc.search.uniform import uniform_plan
 
 HERE = Path(__file__).parent
@@ -44,7 +44,7 @@ def main() -> None:
             kept = [1.0]
             for step in STEPS:
                 space = PlanSpace(graph, round_to=step)
-                bound = Budget("macs", 0.5).bind(costs, space)
+                bound = Budgets.of("macs:0.5").bind(costs, space)
                 plan = uniform_plan(bound)
                 macs = bound.value("macs", space.counts(plan))
                 kept.append(macs / bound.original["macs"])

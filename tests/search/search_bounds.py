@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from agmc.cost.model import TABLE_METRICS
 from agmc.graph.model_graph import ChannelGroup
 from agmc.plan import PlanSpace
-from agmc.search.budget import Budgets
+from agmc.search.budgets import Budgets
 
 
 class Chain:

@@ -14,10 +14,10 @@ from agmc.cost.model import Cost
 from agmc.embedding.embedding import Embedding
 from agmc.graph.model_graph import ChannelGroup
 from agmc.plan import Plan, PlanSpace
-from agmc.search.budget import Budgets
-from agmc.search.choices import choices_of
+from agmc.search.budgets import Budgets
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluation
+from agmc.search.goals import goal_of
 from agmc.search.reward import error
 from agmc.search.uniform import uniform_plan
 
@@ -85,14 +85,15 @@ class FormulaEvaluator:
 
 
 def make_env(evaluator=None, *, limit=0.5, reward=error):
-    """Under a share of the macs; None: without a limit."""
+    """Under a share of the macs, or a range of them; None: without a limit."""
     groups = tuple(ChannelGroup(f"c{n}", n, (), (), (f"c{n}",)) for n in SIZES)
     space = PlanSpace(SimpleNamespace(groups=groups, unprunable=()))
-    budget = Budgets.of(f"macs:{limit}" if limit else None).bind(ChainCost(), space)
+    rungs = Budgets.of(f"macs:{limit}" if limit else None).rungs
+    bounds = [rung.bind(ChainCost(), space) for rung in rungs]
     whole = Plan.uniform(space, 1.0)
     original = Evaluation(whole, 0.9, ChainCost().cost(np.array(SIZES)))
     evaluator = evaluator or FormulaEvaluator()
-    return CompressionEnv(budget, StepEmbedding(), evaluator, reward, original=original)
+    return CompressionEnv(bounds, StepEmbedding(), evaluator, reward, original=original)
 
 
 def make_agent(build, *, episodes=20, seed=0, **knobs):
@@ -103,6 +104,6 @@ def make_agent(build, *, episodes=20, seed=0, **knobs):
         num_episodes=episodes,
         seed=seed,
         uniform_keep_ratios=tuple(uniform_plan(env.budget).keep_ratio.values()),
-        choices=choices_of(env.budget),
+        choices=goal_of(env.budget).choices,
     )
     return build(context, **knobs)

@@ -28,7 +28,7 @@ from agmc.cost.tables import Tables
 from agmc.cost.units import Units
 from agmc.graph.trace import trace
 from agmc.plan import Plan, PlanSpace
-from agmc.search.budget import Budgets
+from agmc.search.budgets import Budgets
 from agmc.search.limit import BUDGET_METRICS
 
 ONES, NONE = np.ones(3, dtype=int), np.zeros(2, dtype=int)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agmc.search.budget import AccuracyFloor, Budget, Budgets
+from agmc.search.budget import AccuracyFloor, Budget
+from agmc.search.budgets import Budgets
 
 
 @pytest.mark.parametrize(

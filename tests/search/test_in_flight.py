@@ -20,8 +20,9 @@ from agmc.agents.agent import Agent
 from agmc.search.episode_log import EpisodeLog
 from agmc.search.executor import InProcess
 from agmc.search.find_plan import AGENTS
+from agmc.search.found import Found
 from agmc.search.processes import Processes
-from agmc.search.runner import Found, search
+from agmc.search.runner import search
 
 EPISODES = 14
 #: Smaller networks learn the same and faster.

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from agmc.cost.model import Cost
-from agmc.search.budget import Budgets
+from agmc.search.budgets import Budgets
 from agmc.search.outcome import Outcome
 from agmc.search.reward import (
     accuracy_gain,

@@ -11,7 +11,8 @@ from search_fakes import FormulaEvaluator, make_agent, make_env
 
 from agmc.agents import DDPG, Greedy, Random, Uniform
 from agmc.search.episode_log import EpisodeLog
-from agmc.search.runner import Found, search
+from agmc.search.found import Found
+from agmc.search.runner import search
 
 EPISODES = 20
 AGENTS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from search_bounds import Chain, space_of
 
-from agmc.search.budget import Budgets
+from agmc.search.budgets import Budgets
 from agmc.search.verdict import broken, verdict
 
 ONES, NONE = np.ones(3, dtype=int), np.zeros(2, dtype=int)

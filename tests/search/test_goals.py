@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 from search_fakes import SIZES, make_env
 
-from agmc.search.choices import choices_of
+from agmc.search.goals import goal_of
 
 
 def test_a_budget_as_an_agent_sees_it():
     budget = make_env().budget
-    choices = choices_of(budget)
+    choices = goal_of(budget).choices
     assert [levels[-1] for levels in choices.levels] == [1.0] * 3
     assert [len(levels) for levels in choices.levels] == [
         len(decision.counts) for decision in budget.space
@@ -23,6 +23,6 @@ def test_a_clamped_plan_is_what_the_environment_would_do():
     asked = (0.9, 0.1, 0.8)
     env.reset()
     executed = [env.step(np.array([a]))[-1]["executed"] for a in asked]
-    choices = choices_of(env.budget)
+    choices = goal_of(env.budget).choices
     assert choices.clamp(asked) == tuple(executed)
     assert choices.cost(np.array(executed)) <= 1

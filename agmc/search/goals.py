@@ -1,4 +1,4 @@
-"""choices_of: a budget as an agent sees it, in keep ratios."""
+"""goal_of: a budget as an agent sees it, in keep ratios."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agmc.agents.agent import Choices
+from agmc.agents.agent import Choices, Goal
 from agmc.search.bound import BoundBudget
+from agmc.search.uniform import uniform_plan
 
 
-def choices_of(bound: BoundBudget) -> Choices:
+def goal_of(bound: BoundBudget) -> Goal:
     """What an agent may know of the plans of one network under one budget."""
     sizes = np.array([decision.size for decision in bound.space])
 
@@ -24,6 +25,6 @@ def choices_of(bound: BoundBudget) -> Choices:
             counts[step] = bound.clamp(ratio, counts, step)
         return tuple((counts / sizes).tolist())
 
-    return Choices(
-        tuple(tuple(n / d.size for n in d.counts) for d in bound.space), cost, clamp
-    )
+    levels = tuple(tuple(n / d.size for n in d.counts) for d in bound.space)
+    uniform = tuple(uniform_plan(bound).keep_ratio.values())
+    return Goal(uniform, Choices(levels, cost, clamp))

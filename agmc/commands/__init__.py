@@ -1,0 +1,13 @@
+"""The commands of agmc, each a function of a `Job`."""
+
+from collections.abc import Callable
+
+from agmc.commands.compress import compress
+from agmc.commands.look import compare, graph, profile, report
+from agmc.commands.network import evaluate, export, train
+from agmc.job import Job
+
+COMMANDS: dict[str, Callable[[Job], None]] = {
+    command.__name__: command
+    for command in (compress, train, evaluate, export, graph, profile, report, compare)
+}

@@ -1,0 +1,126 @@
+"""compress: from a trained network to a smaller one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from agmc.commands.steps import (
+    data_and_model,
+    progress_of,
+    show,
+    train_network,
+)
+from agmc.cost.model import CostModel
+from agmc.data import Splits
+from agmc.export.tables import tables_for
+from agmc.graph.model_graph import ModelGraph
+from agmc.job import Job
+from agmc.measure import graph_of
+from agmc.pipeline import Pipeline, summary
+from agmc.plan import Plan, PlanSpace
+from agmc.report.before_after import before_after, budget_text
+from agmc.report.pareto import write_front
+from agmc.report.progress import Progress
+from agmc.report.run_record import final_values
+from agmc.report.watch import Watch
+from agmc.search.budgets import Budgets
+from agmc.search.find_plan import find_plan
+from agmc.search.reward import reward_for
+from agmc.search.workers import Workers
+from agmc.training import Execution
+
+_log = logging.getLogger("agmc")
+
+
+def compress(job: Job) -> None:
+    """Trains or loads a network, finds a plan within the budget and carries it out."""
+    budgets = Budgets.of(job.budget)
+    tables = tables_for(budgets.metrics, job.latency_table, job.energy_table, job.cache)
+    given = None if job.plan is None else Plan.load(job.plan)
+    execution: Execution = job.make("execution")
+    finetune, rooms = job.make("finetune"), _rooms_of_the_search(job)
+    reward_for(budgets, rooms["reward"])  # a conflict shows before the training
+    rooms["tables"] = tables
+    with progress_of(job) as progress:
+        splits, model = data_and_model(job, progress)
+        # What cannot be done is refused here, before the training.
+        progress.stage("trace")
+        graph = graph_of(model, splits)
+        fewest, step = job.min_keep_ratio, job.round_to
+        if given is not None:  # may go further than the search would
+            fewest, step = 1e-9, 1
+        space = PlanSpace(graph, min_keep_ratio=fewest, round_to=step)
+        bound = budgets.bind(CostModel(graph, tables), space)
+        if given is not None:
+            bound.check(given)
+        if job.weights is None:
+            train_network(job, model, splits, execution, progress)
+            progress.stage("trace")
+            graph = graph_of(model, splits)  # knows the statistics of the weights
+        if given is not None:
+            plan, search = given, {"plan": job.plan}
+        else:
+            plan, search = _search(job, rooms, model, splits, graph, progress)
+        pipeline = Pipeline(
+            finetune=finetune,
+            importance=rooms["importance"],
+            reconstruction_images=job.reconstruction_images,
+            recalibration_images=job.recalibration_images,
+            batch_size=job.batch_size,
+            execution=execution,
+            seed=job.seed,
+        )
+        result = pipeline.run(
+            *(model, graph, splits, plan, bound, job.directory, progress),
+            record={"search": search, **job.record},
+        )
+        progress.track(0, final_values(result), of="final")
+    show(before_after(result))
+    _log.info("%s\neverything is in %s", budget_text(result), job.directory)
+
+
+def _rooms_of_the_search(job: Job) -> dict[str, Any]:
+    """The arguments of `find_plan` that are rooms: mistakes in them show at once."""
+    same = ("embedding", "agent", "reward", "execution")
+    return {name: job.make(name) for name in same} | {
+        "importance": job.make("compression.importance"),
+        "evaluator": job.make("search.evaluator"),
+        "corpus": job.make("search.corpus"),
+        "workers": Workers(**job.workers),
+    }
+
+
+def _search(
+    job: Job,
+    rooms: Mapping[str, Any],
+    model: nn.Module,
+    splits: Splits,
+    graph: ModelGraph,
+    progress: Progress,
+) -> tuple[Plan, dict[str, Any]]:
+    """The best plan that the search finds, and what the record says of the search."""
+    watch = Watch(progress, str(Budgets.of(job.budget)))
+    found = find_plan(
+        model,
+        splits,
+        job.budget,
+        **rooms,
+        min_keep_ratio=job.min_keep_ratio,
+        round_to=job.round_to,
+        episodes=job.episodes,
+        seed=job.seed,
+        directory=job.directory,
+        graph=graph,
+        on_stage=lambda name: progress.stage(
+            name, total=job.episodes if name == "search" else None, unit="episode"
+        ),
+        on_episode=watch,
+    )
+    watch.finish(found.episodes)
+    if found.front:
+        write_front(found.front, job.directory)
+    return found.plan, summary(found)

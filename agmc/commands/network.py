@@ -1,0 +1,77 @@
+"""train, evaluate and export: commands about one network."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from agmc.commands.steps import (
+    data_and_model,
+    measure_file,
+    progress_of,
+    train_network,
+)
+from agmc.data import Splits
+from agmc.export.checkpoint import load
+from agmc.export.onnx import save_onnx
+from agmc.job import Job
+from agmc.measure import graph_of
+from agmc.models import save_weights
+from agmc.pipeline import write_json
+from agmc.training import Execution
+
+_log = logging.getLogger("agmc")
+
+
+def train(job: Job) -> None:
+    """Trains a base network on the train split and writes `weights.safetensors`."""
+    if job.weights is not None:
+        raise ValueError(
+            f"train starts from fresh weights: leave out model.weights "
+            f"(={job.weights!r})"
+        )
+    execution: Execution = job.make("execution")
+    weights = job.directory / "weights.safetensors"
+    with progress_of(job) as progress:
+        splits, model = data_and_model(job, progress)
+        graph_of(model, splits)  # refuses what cannot be compressed later
+        train_network(job, model, splits, execution, progress)
+        save_weights(model, weights)
+        progress.stage("evaluate")
+        measured = measure_file(job, model, splits, weights)
+    write_json(
+        job.directory / "result.json", {"baseline": measured.record(), **job.record}
+    )
+    _log.info("%s\nweights are in %s", measure_file, weights)
+
+
+def evaluate(job: Job) -> None:
+    """Measures a saved network on the data: accuracy, cost and size."""
+    path = job.required_checkpoint()
+    network = load(path)
+    splits: Splits = job.make("data")
+    shapes = list(network.program.input_shapes)
+    if shapes != [(1, *splits.image_shape)]:
+        raise ValueError(
+            f"checkpoint {path} takes inputs of shape {shapes}, the images of "
+            f"{splits.name!r} are {(1, *splits.image_shape)}"
+        )
+    measured = measure_file(job, network, splits, path)
+    write_json(
+        job.directory / "result.json", {"evaluated": measured.record(), **job.record}
+    )
+    _log.info("%s", measured)
+
+
+def export(job: Job) -> None:
+    """Writes a saved network as `compressed.onnx`, checked in ONNX Runtime."""
+    network = load(job.required_checkpoint())
+    generator = torch.Generator().manual_seed(job.seed)
+    examples = [
+        torch.randn(2, *shape[1:], generator=generator)
+        for shape in network.program.input_shapes
+    ]
+    target = job.directory / "compressed.onnx"
+    difference = save_onnx(network, target, examples)
+    _log.info("%s: agrees with the network to %.0e", target, difference)

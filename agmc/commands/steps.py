@@ -1,0 +1,79 @@
+"""Steps that several commands take."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from agmc.data import Splits
+from agmc.job import Job
+from agmc.measure import Measurement, measure
+from agmc.pipeline import show_epochs
+from agmc.report.progress import Progress
+from agmc.report.table import Table
+from agmc.training import Execution, train_base
+
+_log = logging.getLogger("agmc")
+
+
+def progress_of(job: Job) -> Progress:
+    """What shows the run and, where the configuration says so, tracks it."""
+    return Progress(tracker=job.make("tracking")(job.directory, job.record))
+
+
+def data_and_model(job: Job, progress: Progress) -> tuple[Splits, nn.Module]:
+    """The stage of that name: the splits and the network they go with."""
+    progress.stage("data")
+    splits: Splits = job.make("data")
+    return splits, model_of(job, splits)
+
+
+def model_of(job: Job, splits: Splits) -> nn.Module:
+    """The network, with its weights where the configuration names a file."""
+    torch.manual_seed(job.seed)
+    build = job.make("model")
+    return build(splits.num_classes, splits.image_shape[0]).eval()
+
+
+def train_network(
+    job: Job,
+    model: nn.Module,
+    splits: Splits,
+    execution: Execution,
+    progress: Progress,
+) -> None:
+    """Trains on the train split, or takes the trained network from the cache."""
+    recipe = job.make("train")
+    progress.stage("train", total=recipe.epochs, unit="epoch")
+    train_base(
+        model,
+        splits,
+        recipe,
+        key=f"{job.network} {splits.num_classes} {splits.image_shape[0]}",
+        execution=execution,
+        seed=job.seed,
+        cache=job.cache,
+        on_epoch=show_epochs(progress),
+    )
+    model.cpu()  # traced, pruned and exported there
+
+
+def measure_file(job: Job, model: nn.Module, splits: Splits, path: Path) -> Measurement:
+    """What a network is, whose file that is, on the search and the test split."""
+    return measure(
+        model,
+        splits,
+        num_bytes=path.stat().st_size,
+        execution=job.make("execution"),
+        batch_size=job.batch_size,
+    )
+
+
+def show(*tables: Table) -> None:
+    """Prints tables one below the other."""
+    for table in tables:
+        Console().print(table.rich())
