@@ -268,13 +268,19 @@ def test_train_then_compress_with_a_given_plan(call, tiny, tmp_path):
 
 def test_a_sweep_over_budgets_and_its_comparison(call, tiny, tmp_path, without_onnx):
     out = tmp_path / "sweep"
-    got = call("-m", "compress", *tiny, "budget=macs:0.7,macs:0.4", f"out={out}")
+    got = call("-m", "compress", *tiny, "budget=macs:0.7,macs:0.4..0.8/2", f"out={out}")
     assert (got.code, got.err) == (0, "")
-    for job, share in enumerate((0.7, 0.4)):
+    for job, (share, range_) in enumerate(((0.7, ""), (0.4, "..0.8/2"))):
         result = result_of(out / str(job))
-        assert result["settings"]["budget"] == f"macs:{share}"
+        assert result["settings"]["budget"] == f"macs:{share}{range_}"
         assert result["budget"]["holds"]
         assert result["compressed"]["macs"] <= share * result["baseline"]["macs"]
+    # A range of budgets leaves a plan for each; the tightest is carried out.
+    front = (out / "1" / "pareto.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in front] == ["budget", "macs:0.4", "macs:0.8"]
+    plans = [Plan.load(out / "1" / line.split(",")[-1]) for line in front[1:]]
+    assert plans[0] == Plan.load(out / "1" / "plan.json")
+    assert (out / "1" / "pareto.svg").exists() and not (out / "0" / "plans").exists()
     for runs in ([f"{out}"], [f"{out}/0", f"{out}/1"], [f"runs=[{out}/0,{out}/1]"]):
         got = call("compare", *runs, f"out={tmp_path / 'table'}")
         assert (got.code, got.err) == (0, "")
