@@ -12,7 +12,11 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 
-_PRIOR = {"slopes": 0.3, "shared": 0.3, "bends": 0.3, "length": 2.0, "noise": 0.02}
+#: The variances of the linear parts in their order, then those of the others.
+_PRIOR = {
+    **{"slopes": 0.3, "curves": 0.3, "shared_slopes": 0.3, "shared_curves": 0.3},
+    **{"bends": 0.3, "length": 2.0, "noise": 0.05},
+}
 _PRIOR_SPREAD = 1.5  # of the logarithms
 _JITTER = 1e-6
 
@@ -20,10 +24,11 @@ _JITTER = 1e-6
 class GaussianProcess:
     """Regression of standardised rewards on D numbers a plan.
 
-    The kernel is a sum of three: a slope for every number, independent of the others;
-    slopes that are alike where decisions look alike; and bends, Matern 5/2. All five
-    hyperparameters are positive and have a log-normal prior, since there are few
-    rewards to fit them to.
+    What a number is worth is a slope and a curve, its own and one that decisions have
+    in common which look alike; what is left are bends in all numbers together. So the
+    kernel is a sum of five, linear in the numbers and their squares but for the last,
+    Matern 5/2. All hyperparameters are positive and have a log-normal prior, since
+    there are few rewards to fit them to.
 
     Args:
         alike: float64 `[D, F]`, a description of each decision; the shared slopes have
@@ -36,7 +41,7 @@ class GaussianProcess:
 
     @property
     def hyperparameters(self) -> Mapping[str, float]:
-        """Variances of the three kernels, of the noise, and the length of a bend."""
+        """Variances of the parts and of the noise, and the length of a bend."""
         return dict(zip(_PRIOR, np.exp(self._log).tolist(), strict=True))
 
     def fit(self, plans: np.ndarray, rewards: np.ndarray) -> None:
@@ -46,26 +51,24 @@ class GaussianProcess:
             plans: float64 `[N, D]`.
             rewards: float64 `[N]`, of mean 0 and variance 1.
         """
-        linear = plans @ plans.T
-        shared = (plans @ self._alike) @ (plans @ self._alike).T
-        distance = _distance(plans, plans)
+        products = [part @ part.T for part in self._linear(plans)]
+        distance = np.sqrt(5.0) * _distance(plans, plans)
         prior = np.log(np.array(list(_PRIOR.values())))
 
         def objective(log: np.ndarray) -> tuple[float, np.ndarray]:
             """Negative log posterior and its gradient."""
-            slopes, likeness, bends, length, noise = np.exp(log)
-            away = np.sqrt(5.0) * distance / length
+            *variances, bends, length, noise = np.exp(log)
+            away = distance / length
             bend = bends * _matern(away)
-            covariance = slopes * linear + likeness * shared + bend
+            scaled = list(map(np.multiply, variances, products))
+            covariance = bend + sum(scaled)
             covariance[np.diag_indices_from(covariance)] += noise + _JITTER
             factor = cho_factor(covariance, lower=True)
             weights = cho_solve(factor, rewards)
-            inverse = cho_solve(factor, np.eye(len(rewards)))
-            outer = inverse - np.outer(weights, weights)
+            outer = cho_solve(factor, np.eye(len(rewards))) - np.outer(weights, weights)
             gradient = 0.5 * np.array(
                 [
-                    slopes * np.vdot(outer, linear),
-                    likeness * np.vdot(outer, shared),
+                    *(np.vdot(outer, part) for part in scaled),
                     np.vdot(outer, bend),
                     bends / 3 * np.vdot(outer, away**2 * (1 + away) * np.exp(-away)),
                     noise * np.trace(outer),
@@ -93,8 +96,7 @@ class GaussianProcess:
         """
         self._plans = plans
         covariance = self._covariance(plans, plans)
-        noise = np.exp(self._log[4])
-        covariance[np.diag_indices_from(covariance)] += noise + _JITTER
+        covariance[np.diag_indices_from(covariance)] += np.exp(self._log[-1]) + _JITTER
         self._factor = cho_factor(covariance, lower=True)
         self._weights = cho_solve(self._factor, rewards)
 
@@ -108,18 +110,29 @@ class GaussianProcess:
             Two arrays float64 `[M]`.
         """
         across = self._covariance(plans, self._plans)
-        slopes, likeness, bends, _, _ = np.exp(self._log)
-        own = slopes * (plans**2).sum(1) + bends
-        own += likeness * ((plans @ self._alike) ** 2).sum(1)
+        *variances, bends, _, _ = np.exp(self._log)
+        own = bends + sum(
+            variance * (part**2).sum(1)
+            for variance, part in zip(variances, self._linear(plans), strict=True)
+        )
         explained = solve_triangular(self._factor[0], across.T, lower=True)
         variance = own - (explained**2).sum(0)
         return across @ self._weights, np.sqrt(np.maximum(variance, 1e-12))
 
+    def _linear(self, plans: np.ndarray) -> tuple[np.ndarray, ...]:
+        """What the linear kernels are products of, each `[N, D]` or `[N, F]`."""
+        squares = plans**2
+        return plans, squares, plans @ self._alike, squares @ self._alike
+
     def _covariance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        slopes, likeness, bends, length, _ = np.exp(self._log)
-        shared = (a @ self._alike) @ (b @ self._alike).T
-        bend = _matern(np.sqrt(5.0) * _distance(a, b) / length)
-        covariance: np.ndarray = slopes * a @ b.T + likeness * shared + bends * bend
+        *variances, bends, length, _ = np.exp(self._log)
+        covariance: np.ndarray = bends * _matern(
+            np.sqrt(5.0) * _distance(a, b) / length
+        )
+        for variance, x, y in zip(
+            variances, self._linear(a), self._linear(b), strict=True
+        ):
+            covariance += variance * x @ y.T
         return covariance
 
 
