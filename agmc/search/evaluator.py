@@ -65,7 +65,7 @@ class Evaluator:
         splits: Splits,
         execution: Execution,
         *,
-        search_images: int | None = None,
+        search_images: int | None = 1000,
         reconstruction_images: int = 500,
         recalibration_images: int = 500,
         batch_size: int = 100,
