@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Agreement:
-    """A rank correlation in [-1, 1] and its bootstrap interval of 95 %.
+    """A rank correlation, or a difference of two, and its bootstrap interval of 95 %.
 
     Not a number where a score is the same for all plans.
     """
@@ -40,21 +40,54 @@ def agreements(
         draws: of the bootstrap, >= 1.
         seed: of the draws.
     """
-    drawn = np.random.default_rng(seed).integers(len(first), size=(draws, len(first)))
+    rho, tau = _resampled(first, second, draws, seed)
+    return _agreement(rho), _agreement(tau)
+
+
+def gain(
+    first: np.ndarray,
+    other: np.ndarray,
+    aim: np.ndarray,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Agreement:
+    """How much better `first` ranks like `aim` than `other` does: difference in rho.
+
+    Every draw of the bootstrap takes the same plans for both.
+
+    Args:
+        first: [num_plans].
+        other: [num_plans].
+        aim: [num_plans].
+        draws: of the bootstrap, >= 1.
+        seed: of the draws.
+    """
+    ours, _ = _resampled(first, aim, draws, seed)
+    theirs, _ = _resampled(other, aim, draws, seed)
+    return _agreement(ours - theirs)
+
+
+def _resampled(
+    first: np.ndarray, second: np.ndarray, draws: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rho and tau-b [1 + draws]: of all plans, then of each draw."""
+    number = len(first)
+    drawn = np.random.default_rng(seed).integers(number, size=(draws, number))
+    index = np.concatenate([np.arange(number)[None], drawn])
     signs = [np.sign(x[:, None] - x[None, :]) for x in (first, second)]
-    whole = _correlations(*(s[None] for s in signs))
-    resampled = _correlations(*(s[drawn[:, :, None], drawn[:, None, :]] for s in signs))
-    found = []
-    for value, values in zip(whole, resampled, strict=True):
-        values = values[np.isfinite(values)]
-        bounds = (2.5, 97.5)
-        low, high = np.percentile(values, bounds) if len(values) else (math.nan,) * 2
-        found.append(Agreement(float(value[0]), float(low), float(high)))
-    return found[0], found[1]
+    return _correlations(*(s[index[:, :, None], index[:, None, :]] for s in signs))
+
+
+def _agreement(values: np.ndarray) -> Agreement:
+    finite = values[1:][np.isfinite(values[1:])]
+    bounds = (2.5, 97.5)
+    low, high = np.percentile(finite, bounds) if len(finite) else (math.nan,) * 2
+    return Agreement(float(values[0]), float(low), float(high))
 
 
 def _correlations(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rho and tau-b [draws] of signs [draws, num_plans, num_plans]."""
+    """Rho and tau-b [N] of signs [N, num_plans, num_plans]."""
 
     def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         axes = tuple(range(1, a.ndim))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from measure import BATCH, FEWER, REPAIRS
-from ranks import agreements, ceiling
+from ranks import agreements, ceiling, gain
 
 from agmc.report.experiment import Target
 
@@ -76,10 +76,12 @@ class Network:
         records = self._records.get(repair, {})
         return sorted(i for i in records if len(records[i]["batches"]) >= prefix)
 
-    def scores(self, repair: str, prefix: int) -> Scores:
-        """Of `plans`."""
+    def scores(
+        self, repair: str, prefix: int, plans: list[int] | None = None
+    ) -> Scores:
+        """Of these plans; None: of all that were measured so."""
         columns = []
-        for index in self.plans(repair, prefix):
+        for index in self.plans(repair, prefix) if plans is None else plans:
             record = self._records[repair][index]
             right, loss, seconds = np.sum(record["batches"][:prefix], axis=0)
             images = BATCH * prefix
@@ -198,6 +200,15 @@ class Network:
             lines.append(
                 f"The chosen evaluation against the fine-tuned accuracy on the search "
                 f"images that it does not read: rho {rho}."
+            )
+        shared = sorted(set(plans) & set(self.plans(*DEFAULT)))
+        if len(shared) > 2:
+            ours = self.scores(repair, prefix, shared).ranking(score)
+            former = self.scores(*DEFAULT, shared).accuracy
+            aim = np.array([self.tuned[i] for i in shared])
+            lines.append(
+                f"Its rho minus that of the former default, on {len(shared)} plans: "
+                f"{gain(ours, former, aim)}."
             )
         return lines
 

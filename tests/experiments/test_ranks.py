@@ -34,6 +34,18 @@ def test_same_and_opposite_order():
     assert (rho.value, rho.high, tau.value) == pytest.approx((-1, -1, -1))
 
 
+def test_gain_is_the_difference_of_the_two_and_draws_the_same_plans():
+    aim = np.arange(12.0)
+    worse = aim.copy()
+    worse[[0, 5]] = worse[[5, 0]]
+    gain = ranks.gain(aim, worse, aim, draws=100)
+    rho = ranks.agreements(worse, aim, draws=1)[0].value
+    assert gain.value == pytest.approx(1 - rho)
+    assert gain.low >= 0 and gain.high > gain.value
+    same = ranks.gain(worse, worse, aim, draws=100)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
 def test_a_constant_score_says_nothing():
     rho, _ = ranks.agreements(np.ones(5), np.arange(5.0), draws=10)
     assert str(rho) == "none"
