@@ -20,7 +20,8 @@ from agmc.data import Splits
 from agmc.graph.trace import trace
 from agmc.models.weights import load_model
 from agmc.plan import Plan, PlanSpace
-from agmc.search.budget import Budget, uniform_plan
+from agmc.search.budget import Budget
+from agmc.search.uniform import uniform_plan
 from agmc.training import Execution, Recipe, batches_of, fit, recalibrate_batch_norm
 
 BATCH = 100  # of a measurement, the evaluator's default

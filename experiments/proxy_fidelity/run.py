@@ -80,6 +80,7 @@ def measure(name: str, options: argparse.Namespace) -> None:
 def write(results: Path) -> None:
     """The table of all plans that were fine-tuned and evaluated."""
     networks = [Network(results, name) for name in NETWORKS]
+    notes = [" ".join(network.notes()) for network in networks]
     version = (
         f"torch {torch.__version__}, one thread, "
         f"{torch.backends.cpu.get_cpu_capability()}; {STEPS} steps of "
@@ -89,8 +90,8 @@ def write(results: Path) -> None:
     write_experiment(
         HERE,
         [row for network in networks for row in network.rows()],
-        [target for network in networks for target in network.targets()],
-        "\n\n".join([*(" ".join(n.notes()) for n in networks if n.tuned), version]),
+        [target for network in networks for target in network.targets(PLANS)],
+        "\n\n".join([*filter(None, notes), version]),
     )
 
 
