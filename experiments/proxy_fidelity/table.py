@@ -68,7 +68,6 @@ class Network:
             for repair in (*REPAIRS, "training", *FEWER)
             for prefix in PREFIXES
             if len(self.plans(repair, prefix)) > 2
-            and (repair not in FEWER or prefix in (5, 10))
         ]
 
     def plans(self, repair: str, prefix: int) -> list[int]:
