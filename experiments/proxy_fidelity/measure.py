@@ -20,7 +20,7 @@ from agmc.data import Splits
 from agmc.graph.trace import trace
 from agmc.models.weights import load_model
 from agmc.plan import Plan, PlanSpace
-from agmc.search.budget import Budget
+from agmc.search.budgets import Budgets
 from agmc.search.uniform import uniform_plan
 from agmc.training import Execution, Recipe, batches_of, fit, recalibrate_batch_norm
 
@@ -65,7 +65,7 @@ class Measured:
         model = load_model(10, 3, name=name, weights=str(weights)).eval()
         graph = trace(model, splits.example_input())
         self._space = PlanSpace(graph)
-        self._budget = Budget("macs", 0.5).bind(CostModel(graph), self._space)
+        self._budget = Budgets.of("macs:0.5").bind(CostModel(graph), self._space)
         self._pruner = Pruner(model, graph, importance=l1)
         self._recalibrations = {n: self._train(n) for n in (*FEWER_IMAGES, WHOLE)}
         self._reconstructions = {
