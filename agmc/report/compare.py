@@ -144,7 +144,7 @@ class Comparison:
             for other in self.tasks[group.task]
             for run in other.runs
             for row in run.episodes
-            if row.reward is not None and not row.probe
+            if row.reward is not None and row.counts
         ]
         curves = [run.curve for run in group.runs if len(run.curve)]
         return Mean.of([area_under(c, min(rewards)) for c in curves] if rewards else [])

@@ -22,8 +22,8 @@ _NOTE = (
     "Area: mean of the best so far over the episodes; episodes before the first plan "
     "within the budget count with the lowest reward of all. Episodes to reference: "
     "when the mean of the best so far is at the final mean of the reference. Probes "
-    "count as episodes, never as best. Pruned: repaired, not fine-tuned; after: "
-    "fine-tuned and exported. Unfinished runs are in no mean."
+    "and plans that failed count as episodes, never as best. Pruned: repaired, not "
+    "fine-tuned; after: fine-tuned and exported. Unfinished runs are in no mean."
 )
 
 

@@ -40,11 +40,12 @@ class Mean:
 def best_so_far(episodes: Sequence[EpisodeRow]) -> np.ndarray:
     """The highest reward up to every episode, float64 [num_episodes].
 
-    Probes, and episodes without a finite reward, count as episodes and never as best;
-    NaN before the first that is neither.
+    Probes, plans that failed and episodes without a finite reward count as episodes and
+    never as best; NaN before the first that is none of these.
     """
     rewards = [
-        math.nan if row.probe or row.reward is None else row.reward for row in episodes
+        row.reward if row.counts and row.reward is not None else math.nan
+        for row in episodes
     ]
     return np.fmax.accumulate(np.array(rewards, dtype=np.float64))
 

@@ -117,7 +117,7 @@ def _reward(record: RunRecord) -> str:
     points = [
         (float(e.index), e.reward)
         for e in record.episodes
-        if e.reward is not None and not e.probe
+        if e.reward is not None and e.counts
     ]
     if not points:
         return "<p>No episode was recorded.</p>"
@@ -140,7 +140,9 @@ def _cost_accuracy(record: RunRecord) -> str:
     points = [
         (episode.cost[metric] / whole, episode.accuracy)
         for episode in record.episodes
-        if metric in episode.cost and episode.accuracy is not None
+        if metric in episode.cost
+        and episode.accuracy is not None
+        and not episode.failed
     ]
     marks = []
     after = section(record.result, "compressed")

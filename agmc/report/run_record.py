@@ -21,7 +21,8 @@ class EpisodeRow:
         accuracy: on the search split, share in [0, 1], or None.
         cost: metric -> number, of the pruned network.
         digest: of the plan; "" where missing.
-        probe: a measurement outside of the budget, never the result of a search.
+        probe: a measurement outside of the budget.
+        failed: the workers died on the plan: its reward stands for none.
     """
 
     index: int
@@ -30,6 +31,12 @@ class EpisodeRow:
     cost: Mapping[str, float]
     digest: str
     probe: bool = False
+    failed: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether the plan may be the result of the search."""
+        return not self.probe and not self.failed
 
 
 @dataclass(frozen=True)
@@ -190,6 +197,7 @@ def _episode(record: Mapping[str, Any], where: str) -> EpisodeRow:
             cost={k: v for k, v in numbers.items() if v is not None},
             digest=str(section(record, "plan").get("digest", "")),
             probe=record.get("probe") is True,
+            failed=record.get("failed") is True,
         )
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error

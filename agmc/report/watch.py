@@ -14,12 +14,16 @@ from agmc.report.quantity import count_text, share_text
 from agmc.search.episode_log import EpisodeRecord
 from agmc.search.runner import Progress as SearchProgress
 
+#: What is said of the last episode.
+_NOTES = {"": "", "probe": ", a probe", "failed": ", failed"}
+
 
 class Watch:
     """Told after every episode; shows the best, the last and the front so far.
 
-    The front is that of the plans within the budget: probes are tracked under a name
-    of their own and shown as such, and are neither the best nor on the front.
+    The front is that of the plans within the budget: probes, and plans that workers
+    died on, are tracked under names of their own and shown as such, and are neither the
+    best nor on the front.
 
     Args:
         progress: in the stage of the search.
@@ -70,8 +74,8 @@ class Watch:
         self._told += 1
         values = {"reward": record.reward, "accuracy": record.accuracy}
         values |= {k: v for k, v in asdict(record.cost).items() if v is not None}
-        if record.probe:
-            self._progress.track(self._told, values, of="probe")
+        if kind := _aside(record):
+            self._progress.track(self._told, values, of=kind)
             return
         self._front.add(self._amount(record), record.accuracy)
         self._best = max(self._best, record.reward)
@@ -83,9 +87,14 @@ class Watch:
         return (
             f"reward {record.reward:.4f}, accuracy "
             f"{share_text(record.accuracy, decimals=2)}, {self._name} "
-            f"{text(self._amount(record))}{', a probe' if record.probe else ''}"
+            f"{text(self._amount(record))}{_NOTES[_aside(record)]}"
         )
 
     def _amount(self, record: EpisodeRecord) -> float:
         value = getattr(record.cost, self._metric)
         return record.cost.macs if value is None else float(value)
+
+
+def _aside(record: EpisodeRecord) -> str:
+    """What an episode is that is no result; "" for one that may be."""
+    return "probe" if record.probe else "failed" if record.failed else ""

@@ -18,6 +18,8 @@ def test_the_best_so_far_passes_over_what_is_missing() -> None:
     assert math.isnan(curve[0])
     assert curve[1:].tolist() == [0.2, 0.2, 0.2, 0.4]
     assert best_so_far([]).shape == (0,)
+    failed = EpisodeRow(0, 0.9, 0.0, {}, "", failed=True)
+    assert best_so_far([failed, *rows(0.3)])[1] == 0.3
 
 
 @pytest.mark.parametrize(("runs", "quantile"), [(2, 12.7062), (5, 2.77645)])

@@ -98,6 +98,17 @@ def test_a_bare_result_still_makes_a_page(tmp_path: Path) -> None:
     assert "No time was recorded" in text
 
 
+def test_plans_that_workers_died_on_are_no_points(tmp_path: Path) -> None:
+    path = write_report(write_run(tmp_path))
+    before = parsed(path).tags.count("circle")
+    log = tmp_path / "episodes.jsonl"
+    first, *others = log.read_text().splitlines()
+    failed = first.replace('"reward"', '"failed": true, "reward"', 1)
+    log.write_text("\n".join([failed, *others]) + "\n")
+    # One of the rewards, one of the accuracies.
+    assert parsed(write_report(tmp_path)).tags.count("circle") == before - 2
+
+
 def test_a_budget_that_failed_is_said_loudly(tmp_path: Path) -> None:
     budget = {**RESULT["budget"], "holds": False}
     text = write_report(write_run(tmp_path, budget=budget)).read_text()

@@ -88,6 +88,26 @@ def test_every_episode_is_tracked_once_and_probes_apart() -> None:
     assert curves["probe/reward"] == {1: 0.9}
 
 
+def test_a_plan_that_workers_died_on_is_on_no_front(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    tracker, out = Remembered(), io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80)
+    cheapest = EpisodeRecord(
+        3, Plan({}), 0.4, 0.0, Cost(100, 7, 8), 1.0, False, failed=True
+    )
+    with Progress(console=console, tracker=tracker) as progress:
+        seen = watch(progress)
+        best = records()[2]
+        seen(SearchProgress(cheapest, best, 4, 4, 0.0))
+        progress._bars.refresh()
+    assert "1 plan on the Pareto front" in caplog.messages[4]
+    assert "MACs 100, failed" in out.getvalue()
+    assert tracker.curves["failed/reward"] == {4: 0.4}
+    assert tracker.curves["search/front"] == {2: 1, 3: 1}
+
+
 @pytest.mark.parametrize(
     ("budget", "name"),
     [("params:0.5", "parameters 7"), ("accuracy>=0.9", "MACs 40.00 k")],
