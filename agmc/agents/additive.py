@@ -16,20 +16,27 @@ from agmc.agents.probing import Probing
 class Additive(Probing):
     """Takes the plan whose single losses have the smallest sum within the budget.
 
-    Every episode but the last measures what one decision does alone; the last plays the
-    optimum. A baseline: it knows nothing of how decisions act together.
+    The first episodes measure what each decision does alone, as many as `max_levels`
+    and the length of the search allow; the others play the optimum. A baseline: it
+    knows nothing of how decisions act together.
 
     Args:
         context: needs `choices`.
         max_levels: most levels measured for each decision, >= 1.
 
     Raises:
-        ValueError: a number is out of range, or there are no choices.
+        ValueError: a number is out of range, there are no choices, or the budget is on
+            what is no sum over decisions and pairs of them.
     """
 
     def __init__(self, context: AgentContext, *, max_levels: int = 8) -> None:
         share = context.num_episodes / (context.num_episodes + 1)
         super().__init__(context, probe_share=share, max_levels=max_levels)
+        if _least(self.choices.levels, self.choices.cost) > 1.0 + 1e-6:
+            raise ValueError(
+                "agent additive needs a budget on what adds up over decisions and "
+                "pairs of them, as macs, params or bytes do; take agent=greedy"
+            )
         self._plan: tuple[float, ...] | None = None
         self._step = 0
 
@@ -123,6 +130,24 @@ def additive_optimum(
         float(own[np.argmax(found.x[start : start + len(own)])])
         for own, start in zip(ratios, starts, strict=False)
     )
+
+
+def _least(
+    levels: Sequence[Sequence[float]], cost: Callable[[np.ndarray], np.ndarray]
+) -> float:
+    """What the program takes the smallest plan to cost."""
+    ratios = [np.array(own[:1]) for own in levels]
+    whole = float(cost(np.ones(len(levels))))
+    single = [_alone(cost, ratios, (i,)) - whole for i in range(len(levels))]
+    terms = [
+        *single,
+        *(
+            _together(cost, ratios, i, j, single, whole)
+            for i in range(len(levels))
+            for j in range(i)
+        ),
+    ]
+    return whole + float(sum(term.item() for term in terms))
 
 
 def _thinned(count: int, most: int) -> np.ndarray:

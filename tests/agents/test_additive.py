@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,13 @@ def test_many_levels_are_thinned_out_but_the_ends_stay() -> None:
 def test_what_cannot_be_met_is_said() -> None:
     with pytest.raises(ValueError, match="found no plan"):
         additive_optimum((LEVELS,), [np.zeros(10)], lambda x: 2 + x.sum(-1))
+
+
+def test_a_budget_that_does_not_add_up_is_refused_before_anything_is_measured() -> None:
+    summed = context()
+    peak = replace(summed.choices, cost=lambda ratios: 2 * np.max(ratios, axis=-1))
+    with pytest.raises(ValueError, match="adds up over decisions.*agent=greedy"):
+        Additive(replace(summed, choices=peak))
 
 
 def test_the_agent_plays_the_optimum_of_what_it_measured() -> None:
