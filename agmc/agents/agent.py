@@ -24,7 +24,7 @@ class Choices:
     Attributes:
         levels: for every decision the keep ratios to choose from, ascending, 1 last.
         cost: keep ratios, float64 `[..., num_decisions]`, -> their cost relative to the
-            budget, float64 `[...]`: at most 1 is within it.
+            budget, float64 `[...]`: at most 1 is within it; 0 where there is none.
         clamp: the keep ratios of a whole plan -> those that the budget leaves of them.
     """
 

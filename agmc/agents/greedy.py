@@ -14,19 +14,27 @@ from agmc.agents.probing import Probing
 class Greedy(Probing):
     """Lowers the decision that loses least for what it saves, until the budget is met.
 
-    Every episode but the last measures what one decision does alone; the last plays the
-    plan. A baseline, after Li et al. (arXiv 1608.08710) and NetAdapt (1804.03230),
-    which measures again after every step.
+    The first episodes measure what each decision does alone, as many as `max_levels`
+    and the length of the search allow; the others play the plan. A baseline, after Li
+    et al. (arXiv 1608.08710) and NetAdapt (1804.03230), which measures again after
+    every step.
 
     Args:
         context: needs `choices`.
         max_levels: most levels measured for each decision, >= 1.
 
     Raises:
-        ValueError: a number is out of range, or there are no choices.
+        ValueError: a number is out of range, there are no choices, or no budget to go
+            down to.
     """
 
     def __init__(self, context: AgentContext, *, max_levels: int = 8) -> None:
+        whole = np.ones(context.num_decisions)
+        if context.choices is not None and context.choices.cost(whole) == 0.0:
+            raise ValueError(
+                "agent greedy prunes until a limit is met, and there is none; set one, "
+                "as budget=macs:0.5, or take another agent"
+            )
         share = context.num_episodes / (context.num_episodes + 1)
         super().__init__(context, probe_share=share, max_levels=max_levels)
         self._plan: tuple[float, ...] | None = None

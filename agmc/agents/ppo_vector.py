@@ -22,11 +22,11 @@ class PPOVector(Agent):
         keep_i <- clip(keep_i * (1 - a_i), min_keep_ratio, 1)
 
     A negative share gives channels back. The steps end when the budget is met, as far
-    as `context.choices` can tell, or after `max_steps`; without choices, when the keep
-    ratios are no more than those of the uniform plan on average. All this happens
-    inside the agent when it is asked for the first decision of an episode. The
-    decisions are then handed out one by one, and the environment clamps them to the
-    budget, so that GNN-RL's penalty for missing it is not needed.
+    as `context.choices` can tell (without a budget after one), or after `max_steps`;
+    without choices, when the keep ratios are no more than those of the uniform plan on
+    average. All this happens inside the agent when it is asked for the first decision
+    of an episode. The decisions are then handed out one by one, and the environment
+    clamps them to the budget, so that GNN-RL's penalty for missing it is not needed.
 
     The policy sees the features of the first observation, the keep ratios so far and
     the share of the steps that are over. GNN-RL embeds the shrunken graph instead;

@@ -22,7 +22,7 @@ def td3(
     sigma: float = 0.1,
     updates_per_step: int = 1,
 ) -> Agent:
-    """TD3 of Stable-Baselines3; the numbers are its defaults but for the warm-up.
+    """TD3 of Stable-Baselines3; its defaults but for warm-up, noise and equal layers.
 
     Args:
         context: dimensions, number of episodes and seed; an encoder is refused.

@@ -27,7 +27,8 @@ class Candidate:
         index: of the episode, counted from 0.
         plan: to be evaluated.
         observations: float32 `[T, observation_dim]`, of every step; None for a probe.
-        executed: float32 `[T]`: the executed actions, or the keep ratios of the probe.
+        executed: `[T]`: the executed actions, float32, or the keep ratios of the probe,
+            float64.
         seconds: that the proposal took.
     """
 

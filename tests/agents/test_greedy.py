@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from agent_plans import LEVELS, chain_cost, context, play
 
 from agmc.agents import Greedy
@@ -29,6 +32,13 @@ def test_everything_goes_down_where_nothing_suffices() -> None:
     levels = ((0.5, 1.0), (0.5, 1.0))
     plan = greedy_plan(levels, [np.zeros(2)] * 2, lambda x: 2 + x.sum(-1))
     assert plan == (0.5, 0.5)
+
+
+def test_without_a_limit_there_is_nothing_to_go_down_to() -> None:
+    limited = context()
+    free = replace(limited.choices, cost=lambda ratios: np.zeros(np.shape(ratios)[:-1]))
+    with pytest.raises(ValueError, match="until a limit is met, and there is none"):
+        Greedy(replace(limited, choices=free))
 
 
 def test_the_agent_measures_and_then_plays_one_plan() -> None:
