@@ -26,6 +26,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from agmc.search.find_plan import AGENTS
+
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PRIMARY = "config"
 
@@ -106,6 +108,18 @@ def plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def test_agents_by_name_are_those_of_the_configuration() -> None:
+    chosen = {}
+    for path in (CONF / "agent").glob("*.yaml"):
+        node = OmegaConf.to_container(OmegaConf.load(path))
+        knobs = {key: node[key] for key in VARIES["agent"] & node.keys()}
+        chosen[path.stem] = get_object(node["_target_"]), knobs
+    assert chosen == {
+        name: (getattr(build, "func", build), getattr(build, "keywords", {}))
+        for name, build in AGENTS.items()
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONF)))
