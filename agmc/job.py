@@ -64,14 +64,18 @@ class Job:
 
     @property
     def finished(self) -> bool:
-        """Whether the same command has left its result in the directory before."""
+        """Whether the same command has left its result in the directory before.
+
+        A result that breaks its budget does not count: its run has failed.
+        """
         try:
             result = json.loads((self.directory / "result.json").read_text())
         except (OSError, ValueError):
             return False
-        return isinstance(result, dict) and all(
-            result.get(key) == value for key, value in self.record.items()
-        )
+        if not isinstance(result, dict):
+            return False
+        same = all(result.get(key) == value for key, value in self.record.items())
+        return same and (result.get("budget") or {}).get("holds") is not False
 
     def required_checkpoint(self) -> Path:
         """The saved network that the command is about.
