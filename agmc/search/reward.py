@@ -132,9 +132,10 @@ def exponential_penalty(
 def cheapest_above(outcome: Outcome, *, accuracy: float, metric: str = "macs") -> float:
     """Plans that reach an accuracy by what they save, others by what they lack.
 
-    `R = 1 - share(metric)` in [0, 1) if `outcome.accuracy >= accuracy`, otherwise
-    `R = outcome.accuracy - accuracy` in [-1, 0): every plan that reaches the accuracy
-    is worth more than every plan that does not. The reward of `AccuracyFloor`.
+    `R = max(0, 1 - share(metric))` in [0, 1) if `outcome.accuracy >= accuracy`,
+    otherwise `R = outcome.accuracy - accuracy` in [-1, 0): every plan that reaches the
+    accuracy is worth more than every plan that does not, be it slower than the network
+    itself, as odd numbers of channels are. The reward of `AccuracyFloor`.
 
     Args:
         outcome: of the plan.
@@ -143,7 +144,7 @@ def cheapest_above(outcome: Outcome, *, accuracy: float, metric: str = "macs") -
     """
     if outcome.accuracy < accuracy:
         return outcome.accuracy - accuracy
-    return 1.0 - outcome.share(metric)
+    return max(0.0, 1.0 - outcome.share(metric))
 
 
 def own(*, function: str | None = None) -> Reward:
