@@ -266,6 +266,52 @@ def test_train_then_compress_with_a_given_plan(call, tiny, tmp_path):
     assert load(out / "compressed.safetensors").get_submodule("3").out_channels == 2
 
 
+def test_several_limits_a_reward_of_ones_own_and_tracking(
+    call, tiny, tmp_path, without_onnx
+):
+    (tmp_path / "energy.json").write_text('{"*": {"mac": 4.6, "byte": 160}}')
+    # Worth most is what the command line asked for: a plan of few parameters.
+    code = "def mine(outcome):\n    return -outcome.share('params')\n"
+    (tmp_path / "net_of_a_user.py").write_text(NET + code)
+    out = tmp_path / "out"
+    got = call(
+        *tiny,
+        *("budget=[macs:0.6,energy:0.9]", "energy_table=energy.json"),
+        *("reward=net_of_a_user:mine", "tracking=tensorboard", f"out={out}"),
+    )
+    assert (got.code, got.err) == (0, "")
+    result = result_of(out)
+    assert result["settings"]["budget"] == "macs:0.6, energy:0.9"
+    limits = {limit["metric"]: limit for limit in result["budget"]["limits"]}
+    assert set(limits) == {"macs", "energy"}
+    for metric, share in (("macs", 0.6), ("energy", 0.9)):
+        whole, small = result["baseline"][metric], result["compressed"][metric]
+        assert small == limits[metric]["value"] <= share * whole
+    assert "budget holds: MACs" in got.out and "energy" in got.out
+    best = result["compressed"]["params"] / result["baseline"]["params"]
+    assert result["search"]["reward"] == pytest.approx(-best)
+    assert list((out / "tensorboard").glob("events.*"))
+
+
+def test_the_cheapest_plan_above_an_accuracy(call, tiny, tmp_path, without_onnx):
+    out = tmp_path / "met"
+    got = call(*tiny, "budget=accuracy>=0.01:params", f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    budget = result_of(out)["budget"]
+    assert (budget["metric"], budget["limit"], budget["holds"]) == (
+        *("accuracy", 0.01),
+        True,
+    )
+    assert budget["minimised"] == "params"
+    lines = (out / "episodes.jsonl").read_text().splitlines()
+    fewest = min(json.loads(line)["cost"]["params"] for line in lines)
+    assert result_of(out)["compressed"]["params"] == fewest
+    got = call(*tiny, "budget=accuracy>=0.999", f"out={tmp_path / 'missed'}")
+    assert got.code == 2 and "less than the 0.9990 asked for" in got.err
+    got = call(*tiny, "budget=accuracy>=0.9", "reward=error")
+    refused(got, "brings its own reward")
+
+
 def test_a_sweep_over_budgets_and_its_comparison(call, tiny, tmp_path, without_onnx):
     out = tmp_path / "sweep"
     got = call("-m", "compress", *tiny, "budget=macs:0.7,macs:0.4..0.8/2", f"out={out}")
