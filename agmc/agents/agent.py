@@ -99,6 +99,21 @@ class AgentContext:
                 " 1 keeps everything"
             )
 
+    def require_one_budget(self, agent: str) -> None:
+        """Refuse a search over several budgets.
+
+        Args:
+            agent: its name, for the message.
+
+        Raises:
+            ValueError: there are several.
+        """
+        if len(self.goals) > 1:
+            raise ValueError(
+                f"agent {agent} searches one budget at a time, and there are "
+                f"{len(self.goals)}; take agent=critic, or sweep over the budgets"
+            )
+
 
 @dataclass(frozen=True)
 class Episode:

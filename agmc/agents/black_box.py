@@ -29,6 +29,7 @@ class BlackBox(Agent):
     """
 
     def __init__(self, context: AgentContext, *, algorithm: str = "tpe") -> None:
+        context.require_one_budget(algorithm)
         if algorithm not in ALGORITHMS:
             raise ValueError(
                 f"algorithm (={algorithm!r}) must be one of {', '.join(ALGORITHMS)}"

@@ -18,6 +18,7 @@ _PRIOR = {
     **{"bends": 0.3, "length": 2.0, "noise": 0.05},
 }
 _PRIOR_SPREAD = 1.5  # of the logarithms
+_RANGE = (-12.0, 6.0)  # of them, so that no trial step leaves what can be factored
 _JITTER = 1e-6
 
 
@@ -83,7 +84,12 @@ class GaussianProcess:
             return float(value), gradient + from_prior / _PRIOR_SPREAD
 
         found = minimize(
-            objective, self._log, jac=True, method="L-BFGS-B", options={"maxiter": 30}
+            objective,
+            self._log,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[_RANGE] * len(prior),
+            options={"maxiter": 30},
         )
         self._log = found.x
 

@@ -72,6 +72,7 @@ class PPOVector(Agent):
         initial_sigma: float = 0.5,
         final_sigma: float = 0.05,
     ) -> None:
+        context.require_one_budget("ppo_vector")
         checks.at_least(
             1,
             hidden_dim=hidden_dim,

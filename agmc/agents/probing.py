@@ -22,12 +22,13 @@ class Probing(Agent):
         max_levels: most levels measured for each decision, >= 1.
 
     Raises:
-        ValueError: a number is out of range, or there are no choices.
+        ValueError: a number is out of range, there are no choices, or several budgets.
     """
 
     def __init__(
         self, context: AgentContext, *, probe_share: float, max_levels: int
     ) -> None:
+        context.require_one_budget(type(self).__name__.lower())
         if context.choices is None:
             raise ValueError("this agent weighs whole plans; it needs context.choices")
         if not 0.0 < probe_share < 1.0:

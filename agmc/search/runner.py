@@ -81,7 +81,10 @@ def search(
     for name, number in (("episodes", episodes), ("in_flight", in_flight)):
         if number < 1:
             raise ValueError(f"{name} (={number}) must be >= 1")
-    if agent.on_policy:
+    if agent.on_policy and in_flight > 1:
+        _logger.warning(
+            "this agent learns from its latest episode only: one evaluation at a time"
+        )
         in_flight = 1
     logged = list(log.records) if log else []
     if len(logged) >= episodes:

@@ -2,12 +2,22 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from agent_plans import context
 
-from agmc.agents import AgentContext, Episode
+from agmc.agents import (
+    Additive,
+    AgentContext,
+    BlackBox,
+    Episode,
+    Goal,
+    Greedy,
+    PPOVector,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,3 +54,12 @@ def test_a_reward_that_is_not_finite_is_refused(reward: float) -> None:
 def test_actions_must_match_the_observations(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
         Episode(torch.zeros(2, 3), torch.zeros(shape), 1.0)
+
+
+@pytest.mark.parametrize("build", [Greedy, Additive, BlackBox, PPOVector])
+def test_agents_of_one_budget_refuse_several(build) -> None:
+    one = context()
+    goal = Goal(one.uniform_keep_ratios, one.choices)
+    build(replace(one, goals=(goal,)))
+    with pytest.raises(ValueError, match="one budget at a time, and there are 2"):
+        build(replace(one, goals=(goal, goal)))
