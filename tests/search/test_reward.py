@@ -73,6 +73,9 @@ def test_reaching_the_accuracy_is_worth_more_than_all_savings():
     assert reward(outcome(0.7, macs=25)) == reward(outcome(0.9, macs=25)) == 0.75
     assert reward(outcome(0.69, macs=1)) == pytest.approx(-0.01)
     assert cheapest_above(outcome(), accuracy=0.7, metric="params") == 0.8
+    # The table may say that a smaller network is slower.
+    slower = outcome(0.8, latency=1.2)
+    assert cheapest_above(slower, accuracy=0.7, metric="latency") == 0.0
 
 
 @pytest.mark.parametrize(
