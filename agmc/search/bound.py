@@ -210,6 +210,36 @@ class BoundBudget:
             place = 0
         return options[place]
 
+    def clamp_plan(self, actions: Sequence[float] | np.ndarray) -> np.ndarray:
+        """`clamp` of all decisions, one after the other: int [num_decisions].
+
+        Looks ahead to the next decision where something has to be clamped.
+
+        Args:
+            actions: keep ratios, each in [0, 1].
+
+        Raises:
+            ValueError: an action is not in [0, 1].
+        """
+        if self.keeps_everything or not self.limits:
+            steps = enumerate(actions)
+            return np.array([self.clamp(a, self._ends[0], step) for step, a in steps])
+        for action in actions:
+            if not 0 <= action <= 1:
+                raise ValueError(f"action (={action}) must be a keep ratio in [0, 1]")
+        each = zip(self.space, actions, strict=True)
+        counts, step = np.array([d.nearest(action) for d, action in each]), 0
+        while step < len(counts):
+            # Row k keeps what is wanted up to decision `step + k`.
+            kept = np.tri(len(counts) - step, len(counts), step, dtype=bool)
+            plans = np.where(kept[:, None], counts, self._ends)
+            lowest, highest = self.usage(plans).T
+            step += int(np.argmax([*((lowest > 1) | (highest < 1)), True]))
+            if step < len(counts):
+                counts[step] = self.clamp(actions[step], counts, step)
+                step += 1
+        return counts
+
     def _reach(
         self, counts: Sequence[int] | np.ndarray, step: int, count: int
     ) -> tuple[float, float]:

@@ -20,10 +20,7 @@ def goal_of(bound: BoundBudget) -> Goal:
         return bound.usage(counts)
 
     def clamp(keep_ratios: Sequence[float]) -> tuple[float, ...]:
-        counts = sizes.copy()
-        for step, ratio in enumerate(keep_ratios):
-            counts[step] = bound.clamp(ratio, counts, step)
-        return tuple((counts / sizes).tolist())
+        return tuple((bound.clamp_plan(keep_ratios) / sizes).tolist())
 
     levels = tuple(tuple(n / d.size for n in d.counts) for d in bound.space)
     uniform = tuple(uniform_plan(bound).keep_ratio.values())

@@ -61,6 +61,17 @@ def test_every_count_of_the_interval_keeps_the_promise(bound, data):
     assert_used(bound, counts)
 
 
+@settings(max_examples=100, deadline=None)
+@given(bounds(), st.data())
+def test_a_whole_plan_is_clamped_as_its_decisions_are(bound, data):
+    size = len(bound.space)
+    actions = data.draw(st.lists(st.floats(0, 1), min_size=size, max_size=size))
+    counts = np.zeros(size, dtype=int)
+    for step, action in enumerate(actions):
+        counts[step] = bound.clamp(action, counts, step)
+    assert bound.clamp_plan(actions).tolist() == counts.tolist()
+
+
 def tables_of(graph, seed):
     """Times at random, slow where channels are no multiple of 4; any energy."""
     random, units = np.random.default_rng(seed), Units(graph)
