@@ -5,6 +5,7 @@ The only file that knows Hydra. What the commands do stands in `agmc.commands`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 import hydra
@@ -41,9 +43,37 @@ def main() -> None:
     try:
         _command_first(sys.argv)
         sys.argv[1:] = map(_as_hydra_reads_it, _with_own_reward(sys.argv[1:]))
-        _run()
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            _run()
+        else:
+            _run_in_a_team()
     except _USER_ERRORS as error:
         _refuse(error)
+
+
+def _run_in_a_team() -> None:
+    """As `torchrun` starts it: all processes train, and the first alone tells of it.
+
+    Raises:
+        ValueError: nothing is trained, or there are several runs.
+    """
+    words = sys.argv[1:]
+    commands = [word for word in words if word.startswith("command=")]
+    trains = not {*commands} - {"command=train", "command=compress"}
+    if not trains or {"-m", "--multirun"} & {*words}:
+        raise ValueError(
+            "torchrun shares the training of one `agmc train` or `agmc compress`; "
+            "start anything else, and sweeps, without it"
+        )
+    if os.environ["RANK"] == "0":
+        _run()
+        return
+    with TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+        own = (f"out={folder}", "tracking=none")
+        rest = [w for w in words if not w.startswith(("out=", "tracking", "hydra"))]
+        sys.argv[1:] = [*rest, *own]
+        with contextlib.redirect_stdout(nowhere):
+            _run()
 
 
 def _command_first(arguments: list[str]) -> None:

@@ -34,6 +34,7 @@ from agmc.training import (
     Distillation,
     EpochRecord,
     Execution,
+    Team,
     accuracy,
     batches_of,
     distil,
@@ -59,6 +60,7 @@ class Pipeline:
         batch_size: images per forward pass of an evaluation.
         execution: device and precision.
         seed: of the fine-tuning.
+        team: that shares it; the first process does the rest alone.
     """
 
     finetune: Distillation | None
@@ -68,6 +70,7 @@ class Pipeline:
     batch_size: int
     execution: Execution
     seed: int
+    team: Team = Team()
 
     def run(
         self,
@@ -95,7 +98,7 @@ class Pipeline:
                 `search`, `seed`, `command`.
 
         Returns:
-            the content of `result.json`.
+            the content of `result.json`; of the first process of a team only.
 
         Raises:
             ValueError: the compressed network breaks a budget, or a saved file
@@ -110,17 +113,8 @@ class Pipeline:
         raw = {"search": accuracy(small, search, execution=self.execution)}
         unrecalibrated = _copy_of_state(small)
         if self.recalibration_images:
-            recalibrate_batch_norm(
-                small,
-                batches_of(
-                    splits,
-                    "train",
-                    execution=self.execution,
-                    limit=self.recalibration_images,
-                    batch_size=self.batch_size,
-                ),
-                execution=self.execution,
-            )
+            some = self._batches(splits, "train", limit=self.recalibration_images)
+            recalibrate_batch_norm(small, some, execution=self.execution)
         pruned = {"search": accuracy(small, search, execution=self.execution)}
         before_finetune = _copy_of_state(small)
 
@@ -134,7 +128,10 @@ class Pipeline:
                 execution=self.execution,
                 seed=self.seed,
                 on_epoch=show_epochs(progress),
+                team=self.team,
             )
+        if self.team.rank:
+            return {}
 
         progress.stage("export")
         info = {
@@ -220,9 +217,13 @@ class Pipeline:
         device = next((weight.device for weight in model.parameters()), None)
         return in_original_class(model, pruned, splits.example_input().to(device))
 
-    def _batches(self, splits: Splits, split: str) -> Batches:
+    def _batches(self, splits: Splits, split: str, limit: int | None = None) -> Batches:
         return batches_of(
-            splits, split, execution=self.execution, batch_size=self.batch_size
+            splits,
+            split,
+            execution=self.execution,
+            limit=limit,
+            batch_size=self.batch_size,
         )
 
     def _accuracies(

@@ -1,13 +1,36 @@
-"""Sweeps through Hydra's launchers, each an extra, as users start them."""
+"""Sweeps through launchers of Hydra, each an extra, and torchrun, as users do it."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
+ROOT = Path(__file__).resolve().parents[1]
 SWEEP = ("-m", "command=graph", "seed=0,1")
+NET = """
+from torch import nn
+
+def net(num_classes, in_channels):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8),
+        nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes),
+    )
+"""
+TINY = (
+    *("model=torchvision", "model.name=net_of_a_user:net", "cache=null"),
+    *("embedding=rules", "agent=random", "train.epochs=2", "finetune.epochs=1"),
+    *("search.episodes=2", "compression.round_to=1"),
+)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "plug_in"),
     [
@@ -21,3 +44,54 @@ def test_a_sweep_on_this_machine(process, tmp_path, launcher, plug_in):
     got = process(*SWEEP, f"hydra/launcher={launcher}", f"out={out}", cwd=tmp_path)
     assert got.code == 0, got.err
     assert all((out / job / "graph.html").exists() for job in "01")
+
+
+@pytest.mark.slow
+def test_a_sweep_as_slurm_jobs_is_handed_in(process, tmp_path, monkeypatch):
+    """There is no SLURM here: the script that `sbatch` would get is looked at."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "srun").write_text("#!/bin/sh\n")
+    (commands / "sbatch").write_text(f"#!/bin/sh\ncp $1 {tmp_path}/script; exit 1\n")
+    for command in commands.iterdir():
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    got = process(
+        *SWEEP,
+        "hydra/launcher=slurm",
+        "hydra.launcher.partition=cpu",
+        f"out={tmp_path / 'sweep'}",
+        cwd=tmp_path,
+    )
+    assert got.code != 0  # of the sbatch above
+    script = (tmp_path / "script").read_text()
+    for line in ("--partition=cpu", "--array=0-1%2", "--time=1440", "--mem=8GB"):
+        assert f"#SBATCH {line}\n" in script
+
+
+@pytest.mark.slow
+def test_torchrun_shares_the_trainings_of_a_run(tmp_path):
+    (tmp_path / "net_of_a_user.py").write_text(NET)
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"),
+            *("-m", "agmc", "compress", *TINY, "out=run"),
+        ],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}", "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        timeout=300,
+        check=True,
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"net_of_a_user.py", "run"}
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["compressed"]["macs"] <= result["baseline"]["macs"] / 2
+    log = (tmp_path / "run" / "run.log").read_text()
+    assert log.count("train: epoch 2/2") == log.count("fine-tune: epoch 1/1") == 1
+
+
+@pytest.mark.parametrize("words", [("evaluate",), ("-m", "train", "seed=0,1")])
+def test_torchrun_is_for_one_training(call, monkeypatch, words):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    got = call(*words)
+    assert got.code == 2 and got.err.startswith("agmc: error: torchrun shares the")

@@ -31,7 +31,7 @@ from agmc.search.budgets import Budgets
 from agmc.search.find_plan import find_plan
 from agmc.search.reward import reward_for
 from agmc.search.workers import Workers
-from agmc.training import Execution
+from agmc.training import Execution, team
 
 _log = logging.getLogger("agmc")
 
@@ -45,7 +45,7 @@ def compress(job: Job) -> None:
     finetune, rooms = job.make("finetune"), _rooms_of_the_search(job)
     reward_for(budgets, rooms["reward"])  # a conflict shows before the training
     rooms["tables"] = tables
-    with progress_of(job) as progress:
+    with team() as own, progress_of(job) as progress:
         splits, model = data_and_model(job, progress)
         # What cannot be done is refused here, before the training.
         progress.stage("trace")
@@ -58,13 +58,15 @@ def compress(job: Job) -> None:
         if given is not None:
             bound.check(given)
         if job.weights is None:
-            train_network(job, model, splits, execution, progress)
+            train_network(job, model, splits, execution, progress, own)
             progress.stage("trace")
             graph = graph_of(model, splits)  # knows the statistics of the weights
         if given is not None:
             plan, search = given, {"plan": job.plan}
         else:
-            plan, search = _search(job, rooms, model, splits, graph, progress)
+            plan, search = own.told(
+                lambda: _search(job, rooms, model, splits, graph, progress)
+            )
         pipeline = Pipeline(
             finetune=finetune,
             importance=rooms["importance"],
@@ -73,11 +75,14 @@ def compress(job: Job) -> None:
             batch_size=job.batch_size,
             execution=execution,
             seed=job.seed,
+            team=own,
         )
         result = pipeline.run(
             *(model, graph, splits, plan, bound, job.directory, progress),
             record={"search": search, **job.record},
         )
+        if own.rank:
+            return
         progress.track(0, final_values(result), of="final")
     show(before_after(result))
     _log.info("%s\neverything is in %s", budget_text(result), job.directory)

@@ -19,7 +19,7 @@ from agmc.job import Job
 from agmc.measure import graph_of
 from agmc.models import save_weights
 from agmc.pipeline import write_json
-from agmc.training import Execution
+from agmc.training import Execution, team
 
 _log = logging.getLogger("agmc")
 
@@ -33,17 +33,19 @@ def train(job: Job) -> None:
         )
     execution: Execution = job.make("execution")
     weights = job.directory / "weights.safetensors"
-    with progress_of(job) as progress:
+    with team() as own, progress_of(job) as progress:
         splits, model = data_and_model(job, progress)
         graph_of(model, splits)  # refuses what cannot be compressed later
-        train_network(job, model, splits, execution, progress)
+        train_network(job, model, splits, execution, progress, own)
+        if own.rank:
+            return
         save_weights(model, weights)
         progress.stage("evaluate")
         measured = measure_file(job, model, splits, weights)
     write_json(
         job.directory / "result.json", {"baseline": measured.record(), **job.record}
     )
-    _log.info("%s\nweights are in %s", measure_file, weights)
+    _log.info("%s\nweights are in %s", measured, weights)
 
 
 def evaluate(job: Job) -> None:

@@ -15,7 +15,7 @@ from agmc.measure import Measurement, measure
 from agmc.pipeline import show_epochs
 from agmc.report.progress import Progress
 from agmc.report.table import Table
-from agmc.training import Execution, train_base
+from agmc.training import Execution, Team, train_base
 
 _log = logging.getLogger("agmc")
 
@@ -45,6 +45,7 @@ def train_network(
     splits: Splits,
     execution: Execution,
     progress: Progress,
+    team: Team,
 ) -> None:
     """Trains on the train split, or takes the trained network from the cache."""
     recipe = job.make("train")
@@ -58,6 +59,7 @@ def train_network(
         seed=job.seed,
         cache=job.cache,
         on_epoch=show_epochs(progress),
+        team=team,
     )
     model.cpu()  # traced, pruned and exported there
 

@@ -17,6 +17,7 @@ from torch import nn
 from agmc.data import Splits
 from agmc.training.execution import Execution
 from agmc.training.fit import REVISION, EpochRecord, Recipe, fit
+from agmc.training.team import Team
 from agmc.whole_file import write_whole
 
 _LOG = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ def train_base(
     seed: int,
     cache: str | os.PathLike[str] | None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    team: Team | None = None,
 ) -> list[EpochRecord]:
     """Trains `module` in place on the train split, or loads what that gave before.
 
@@ -45,6 +47,7 @@ def train_base(
         cache: folder; a damaged entry is made anew, a folder that cannot be written is
             passed over with a warning. None: no cache.
         on_epoch: called after every epoch of training.
+        team: as of `fit`; its first process alone reads and writes the cache.
 
     Returns:
         the epochs; empty when the cache had the network.
@@ -52,19 +55,25 @@ def train_base(
     Raises:
         ValueError: as `fit`.
     """
-    if cache is None:
-        return fit(
-            module, splits, recipe, execution=execution, seed=seed, on_epoch=on_epoch
-        )
-    path = base_path(cache, splits, recipe, key=key, execution=execution, seed=seed)
-    if _load(module, path):
-        execution.place(module).eval()
-        return []
+    team = team or Team()
+    path = None
+    if cache is not None:
+        path = base_path(cache, splits, recipe, key=key, execution=execution, seed=seed)
+        known = team.told(lambda: module.state_dict() if _load(module, path) else None)
+        if known is not None:
+            module.load_state_dict(known)
+            execution.place(module).eval()
+            return []
     records = fit(
-        module, splits, recipe, execution=execution, seed=seed, on_epoch=on_epoch
+        *(module, splits, recipe),
+        execution=execution,
+        seed=seed,
+        on_epoch=on_epoch,
+        team=team,
     )
     try:
-        _save(module, path)
+        if path is not None and team.rank == 0:
+            _save(module, path)
     except OSError as error:
         _LOG.warning("the trained network is not kept in cache %s: %s", cache, error)
     return records

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as distributed
@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 #: The first process may search for hours before it needs the others.
 _PATIENCE = datetime.timedelta(days=7)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,14 @@ class Team:
         if self.size > 1:
             distributed.all_reduce(value)
         return value
+
+    def told(self, make: Callable[[], T]) -> T:
+        """What the first process makes, in all of them; the others wait for it."""
+        if self.size == 1:
+            return make()
+        made = [make() if self.rank == 0 else None]
+        distributed.broadcast_object_list(made)
+        return cast(T, made[0])
 
     @contextmanager
     def joined(self, module: nn.Module) -> Iterator[nn.Module]:

@@ -64,6 +64,7 @@ class Timed(Evaluator):
         self.clock = clock
 
     def __call__(self, plan: Plan) -> Evaluation:
+        """The evaluation."""
         started = time.process_time()
         evaluation = super().__call__(plan)
         self.clock.seconds += time.process_time() - started
@@ -71,12 +72,13 @@ class Timed(Evaluator):
 
 
 class MadeUp(Evaluator):
-    """Costs are those of the plan; the accuracy is made up, so that it costs nothing."""
+    """Takes no time: the costs are right, and the accuracy is made up."""
 
     def __init__(self, pruner: Any, cost_model: Any, *_: Any) -> None:
         self._pruner, self._cost_model = pruner, cost_model
 
     def __call__(self, plan: Plan) -> Evaluation:
+        """Its accuracy rises with every keep ratio."""
         ratios = torch.tensor([*plan.keep_ratio.values()])
         weights = torch.linspace(1.0, 2.0, len(ratios))
         accuracy = float((weights * ratios.sqrt()).sum() / weights.sum())

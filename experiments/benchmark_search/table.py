@@ -91,7 +91,9 @@ def write(folder: Path, results: Path) -> None:
             row(f"wall s an episode, {names[workers]}", _median(turns, "wall", 2))
             row(f"CPU s an episode, {names[workers]}", _median(turns, "cpu", 2))
             row(f"cores that others used, {names[workers]}", _median(turns, "others"))
-        walls = [statistics.median(t["wall"] for t in turns) for turns in paced.values()]
+        walls = [
+            statistics.median(t["wall"] for t in turns) for turns in paced.values()
+        ]
         row("throughput of two workers over that of one", f"{walls[1] / walls[0]:.2f}")
         if all(made_up):
             seconds = WHOLE * walls[0] + made_up[0]["seconds"][str(WHOLE)]
