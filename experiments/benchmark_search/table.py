@@ -32,50 +32,48 @@ def write(folder: Path, results: Path) -> None:
     rows: list[dict[str, str]] = []
     targets: list[Target] = []
 
-    def row(name: str, *cells: str) -> None:
-        cells += ("-",) * (len(AGENTS) - len(cells))
-        rows.append({"measured": name, **dict(zip(AGENTS, cells, strict=True))})
+    def row(name: str, **cells: str) -> None:
+        rows.append({"measured": name, **{a: cells.get(a, "-") for a in AGENTS}})
 
     def target(name: str, bound: str, measured: str, holds: bool) -> None:
         targets.append(Target(name, bound, measured, holds, COMMAND))
 
-    shares = [found.get(f"share {agent}") for agent in AGENTS]
-    made_up = [found.get(f"memory {agent}") for agent in AGENTS]
-    if all(shares):
-        episodes = len(shares[0]["else"])
-        evaluation = [statistics.mean(one["evaluation"]) for one in shares]
-        other = [statistics.mean(one["else"]) for one in shares]
-        row("CPU s of an evaluation", *(f"{value:.3f}" for value in evaluation))
-        row("CPU s of all else", *(f"{value:.3f}" for value in other))
-        for agent, a, b in zip(AGENTS, evaluation, other, strict=True):
-            part = b / (a + b)
+    evaluation, other, made_up = {}, {}, {}
+    for agent in AGENTS:
+        if one := found.get(f"share {agent}"):
+            evaluation[agent] = statistics.mean(one["evaluation"])
+            other[agent] = statistics.mean(one["else"])
+            part = other[agent] / (evaluation[agent] + other[agent])
             target(
-                f"share of {episodes} episodes that is not evaluation, {agent}",
+                f"share of {len(one['else'])} episodes that is no evaluation, {agent}",
                 *("<= 10 %", f"{part:.1%}", part <= 0.1),
             )
-    if all(made_up):
-        pace = [_else(one["seconds"], WHOLE - 100, WHOLE) for one in made_up]
-        row(
-            f"CPU s of all else, episodes {WHOLE - 100} to {WHOLE}",
-            *(f"{value:.3f}" for value in pace),
-        )
-        last = max(map(int, made_up[0]["bytes"]))
-        late = [_else(one["seconds"], last - 100, last) for one in made_up]
-        row(
-            f"CPU s of all else, episodes {last - 100:,} to {last:,}",
-            *(f"{value:.3f}" for value in late),
-        )
-        for episode in (LEAST, last):
-            sizes = (one["bytes"][str(episode)] / 1e6 for one in made_up)
-            row(f"MB after {episode:,} episodes", *(f"{size:.1f}" for size in sizes))
-        if all(shares):
-            for agent, a, b in zip(AGENTS, evaluation, pace, strict=True):
-                part = b / (a + b)
+        if one := found.get(f"memory {agent}"):
+            made_up[agent] = one
+    if evaluation:
+        row("CPU s of an evaluation", **_each(evaluation, 3))
+        row("CPU s of all else", **_each(other, 3))
+    if made_up:
+        last = max(map(int, next(iter(made_up.values()))["bytes"]))
+        for end in (WHOLE, last):
+            late = {
+                agent: _else(one["seconds"], end - 100, end)
+                for agent, one in made_up.items()
+            }
+            row(
+                f"CPU s of all else, episodes {end - 100:,} to {end:,}",
+                **_each(late, 3),
+            )
+            for agent in late.keys() & evaluation if end == WHOLE else ():
+                part = late[agent] / (late[agent] + evaluation[agent])
                 target(
                     f"the same around episode {WHOLE}, {agent}",
                     *("<= 10 %", f"{part:.1%}", part <= 0.1),
                 )
-        for agent, one in zip(AGENTS, made_up, strict=True):
+        for episode in (LEAST, last):
+            sizes = {a: one["bytes"][str(episode)] / 1e6 for a, one in made_up.items()}
+            row(f"MB after {episode:,} episodes", **_each(sizes, 1))
+        for agent, one in made_up.items():
             before, after = one["bytes"][str(LEAST)], one["bytes"][str(last)]
             growth = after / before - 1
             target(
@@ -88,15 +86,21 @@ def write(folder: Path, results: Path) -> None:
     if all(paced.values()):
         names = {2: "two workers, a thread each", 1: "one worker, two threads"}
         for workers, turns in paced.items():
-            row(f"wall s an episode, {names[workers]}", _median(turns, "wall", 2))
-            row(f"CPU s an episode, {names[workers]}", _median(turns, "cpu", 2))
-            row(f"cores that others used, {names[workers]}", _median(turns, "others"))
+            for what, key in (
+                ("wall s an episode", "wall"),
+                ("CPU s an episode", "cpu"),
+                ("cores that others used", "others"),
+            ):
+                row(f"{what}, {names[workers]}", critic=_median(turns, key))
         walls = [
             statistics.median(t["wall"] for t in turns) for turns in paced.values()
         ]
-        row("throughput of two workers over that of one", f"{walls[1] / walls[0]:.2f}")
-        if all(made_up):
-            seconds = WHOLE * walls[0] + made_up[0]["seconds"][str(WHOLE)]
+        row(
+            "throughput of two workers over that of one",
+            critic=f"{walls[1] / walls[0]:.2f}",
+        )
+        if "critic" in made_up:
+            seconds = WHOLE * walls[0] + made_up["critic"]["seconds"][str(WHOLE)]
             target(
                 f"minutes of {WHOLE} episodes on two cores (extrapolated), critic",
                 *("<= 10", f"{seconds / 60:.1f}", seconds <= 600),
@@ -117,5 +121,9 @@ def _turns(found: dict[str, Any], workers: int) -> list[dict[str, float]]:
     return [one for name, one in found.items() if name.startswith(f"pace {workers} ")]
 
 
-def _median(turns: list[dict[str, float]], key: str, digits: int = 1) -> str:
-    return f"{statistics.median(turn[key] for turn in turns):.{digits}f}"
+def _median(turns: list[dict[str, float]], key: str) -> str:
+    return f"{statistics.median(turn[key] for turn in turns):.2f}"
+
+
+def _each(values: dict[str, float], digits: int) -> dict[str, str]:
+    return {agent: f"{value:.{digits}f}" for agent, value in values.items()}
