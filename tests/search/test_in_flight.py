@@ -26,7 +26,11 @@ from agmc.search.runner import search
 
 EPISODES = 14
 #: Smaller networks learn the same and faster.
-SMALL = {"ddpg": {"hidden_dim": 8, "batch_size": 8}}
+TINY = {"hidden_dim": 8, "batch_size": 8}
+SMALL = {
+    **dict.fromkeys(("ddpg", "td3", "sb3_td3", "sb3_sac"), TINY),
+    "critic": {"proposals": 32, "rounds": 1},
+}
 
 
 def agent_of(name):

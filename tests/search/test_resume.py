@@ -28,7 +28,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 EPISODES = 16
 KILLS = 20
 #: Smaller networks learn the same and faster.
-SMALL = {"ddpg": {"hidden_dim": 8, "batch_size": 8, "warmup_share": 0.5}}
+TINY = {"hidden_dim": 8, "batch_size": 8, "warmup_share": 0.5}
+SMALL = {
+    **dict.fromkeys(("ddpg", "td3", "sb3_td3", "sb3_sac"), TINY),
+    "critic": {"proposals": 32, "rounds": 1},
+}
 
 
 def generator_states(thing, seen=None):
