@@ -26,8 +26,7 @@ class OnRay(WorkerPool["RayWorker"]):
             this process has joined a cluster before, it stays there.
 
     Raises:
-        ValueError: `workers` is out of range.
-        ImportError: Ray is not installed.
+        ValueError: `workers` is out of range, or Ray is not installed.
         ConnectionError: there is no cluster at the address.
     """
 
@@ -43,7 +42,7 @@ class OnRay(WorkerPool["RayWorker"]):
         try:
             import ray
         except ImportError as error:
-            raise ImportError(
+            raise ValueError(
                 "executor=ray needs Ray: pip install 'agmc[ray]'"
             ) from error
         self._ray = ray

@@ -93,7 +93,7 @@ class Process(Worker):
         """Takes note of the first message, which says that the process has begun.
 
         Raises:
-            RuntimeError: it cannot; so no other would.
+            ChildProcessError: it cannot; so no other would.
         """
         if self._started:
             return True
@@ -103,7 +103,7 @@ class Process(Worker):
         except (EOFError, OSError) as error:
             self._process.join()
             if self._process.exitcode > 0:  # otherwise it was killed
-                raise RuntimeError(
+                raise ChildProcessError(
                     "a worker process cannot start; what it says stands above, and "
                     "search.workers=1 needs none"
                 ) from error

@@ -131,7 +131,7 @@ class WorkerPool(Executor, Generic[AnyWorker]):
         self._deaths[plan.digest] += 1
         self._deaths_in_a_row += 1
         if self._deaths_in_a_row == _DEATHS_IN_A_ROW:
-            raise RuntimeError(
+            raise ChildProcessError(
                 f"{_DEATHS_IN_A_ROW} workers died one after the other without a "
                 f"result, the last one: {death}; search.workers=1 shows what is wrong"
             )

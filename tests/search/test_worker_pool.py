@@ -109,7 +109,7 @@ def test_a_plan_that_two_workers_died_on_has_failed(caplog):
 def test_workers_that_never_end_anything_stop_the_search():
     wanted = plans(6)
     pool = Scripted(2, {plan.digest: 2 for plan in wanted})
-    with pytest.raises(RuntimeError, match="8 workers died one after the other"):
+    with pytest.raises(ChildProcessError, match="8 workers died one after the other"):
         results(pool, wanted)
 
 
