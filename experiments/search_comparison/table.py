@@ -36,12 +36,13 @@ def write(folder: Path, results: Path) -> None:
         if OURS in agents and len(agents) > 1:
             other = next(agent for agent in order if agent != OURS)
             ours, theirs = final(agents[OURS]), final(agents[other])
+            seeds = min(len(agents[OURS]), len(agents[other]))
             targets.append(
                 Target(
-                    f"{network}, macs {budget}: best of 200 of {OURS}, mean",
+                    f"{network}, macs {budget}: best of 200 of {OURS}, mean of 5 seeds",
                     f"> {100 * theirs:.2f} ({other}, the best other agent)",
-                    f"{100 * ours:.2f}",
-                    ours > theirs,
+                    f"{100 * ours:.2f} ({seeds} seeds)",
+                    ours > theirs and seeds == 5,
                     COMMAND,
                 )
             )
