@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from agmc.tracking.mlflow import MLflow
+
+MlflowClient = pytest.importorskip("mlflow").MlflowClient  # of the extra `tracking`
 
 RECORD = {"settings": {"agent": "ddpg"}, "seed": 1, "command": "agmc agent=ddpg"}
 
