@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import scipy.optimize
 import scipy.sparse
-from torch import Tensor
 
-from agmc.agents.agent import AgentContext, Episode
+from agmc.agents.agent import AgentContext
 from agmc.agents.probing import Probing
 
 
@@ -30,32 +29,16 @@ class Additive(Probing):
     """
 
     def __init__(self, context: AgentContext, *, max_levels: int = 8) -> None:
-        share = context.num_episodes / (context.num_episodes + 1)
-        super().__init__(context, probe_share=share, max_levels=max_levels)
+        super().__init__(context, max_levels=max_levels)
         if _least(self.choices.levels, self.choices.cost) > 1.0 + 1e-6:
             raise ValueError(
                 "agent additive needs a budget on what adds up over decisions and "
                 "pairs of them, as macs, params or bytes do; take agent=greedy"
             )
-        self._plan: tuple[float, ...] | None = None
-        self._step = 0
 
-    def begin_episode(self, index: int) -> None:
-        """Solve the program before the first episode that is played."""
-        self._step = 0
-        if self._plan is None:
-            self._plan = additive_optimum(
-                self.choices.levels, self.losses(), self.choices.cost
-            )
-
-    def act(self, observation: Tensor, explore: bool = True) -> float:
-        """Return the keep ratio of the next decision."""
-        assert self._plan is not None
-        self._step += 1
-        return self._plan[self._step - 1]
-
-    def observe(self, episode: Episode) -> None:
-        """Nothing more to learn."""
+    def choose(self) -> tuple[float, ...]:
+        """The optimum of the integer program."""
+        return additive_optimum(self.choices.levels, self.losses(), self.choices.cost)
 
 
 def additive_optimum(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from agmc.agents.actor_critic import trainable
 from agmc.agents.gaussian_policy import GaussianPolicy, Trajectory, log_likelihood
 
 
@@ -70,8 +71,7 @@ class ClippedSurrogate:
         self._clip_range = clip_range
         self._value_weight = value_weight
         self._epochs = epochs
-        parameters = [p for p in policy.parameters() if p.requires_grad]
-        self._adam = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+        self._adam = torch.optim.Adam(trainable(policy), lr=learning_rate, fused=True)
 
     def learn(self, trajectories: Sequence[Trajectory]) -> None:
         """Improve the policy by the episodes that it has just played."""

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import norm
 from torch import Tensor
 
+from agmc.agents import checks
 from agmc.agents.agent import Agent, AgentContext, Episode, Goal
 from agmc.agents.gaussian_process import GaussianProcess
 from agmc.agents.proposals import Proposals
@@ -61,17 +62,12 @@ class Critic(Agent):
     ) -> None:
         if context.choices is None:
             raise ValueError("this agent weighs whole plans; it needs context.choices")
-        for name, value, least in (
-            ("first_plans", first_plans, 2),
-            ("proposals", proposals, 32),
-            ("rounds", rounds, 0),
-            ("refit", refit, 1),
-            ("memory", memory, 16),
-        ):
-            if value < least:
-                raise ValueError(f"{name} (={value}) must be at least {least}")
-        if not spread > 0.0:
-            raise ValueError(f"spread (={spread}) must be above 0")
+        checks.at_least(2, first_plans=first_plans)
+        checks.at_least(32, proposals=proposals)
+        checks.at_least(0, rounds=rounds)
+        checks.at_least(1, refit=refit)
+        checks.at_least(16, memory=memory)
+        checks.positive(spread=spread)
         self._first_plans, self._spread = first_plans, spread
         self._num_proposals, self._rounds = proposals, rounds
         self._refit, self._memory = refit, memory

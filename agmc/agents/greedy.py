@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from torch import Tensor
 
-from agmc.agents.agent import AgentContext, Episode
+from agmc.agents.agent import AgentContext
 from agmc.agents.probing import Probing
 
 
@@ -35,27 +34,11 @@ class Greedy(Probing):
                 "agent greedy prunes until a limit is met, and there is none; set one, "
                 "as budget=macs:0.5, or take another agent"
             )
-        share = context.num_episodes / (context.num_episodes + 1)
-        super().__init__(context, probe_share=share, max_levels=max_levels)
-        self._plan: tuple[float, ...] | None = None
-        self._step = 0
+        super().__init__(context, max_levels=max_levels)
 
-    def begin_episode(self, index: int) -> None:
-        """Find the plan before the first episode that is played."""
-        self._step = 0
-        if self._plan is None:
-            self._plan = greedy_plan(
-                self.choices.levels, self.losses(), self.choices.cost
-            )
-
-    def act(self, observation: Tensor, explore: bool = True) -> float:
-        """Return the keep ratio of the next decision."""
-        assert self._plan is not None
-        self._step += 1
-        return self._plan[self._step - 1]
-
-    def observe(self, episode: Episode) -> None:
-        """Nothing more to learn."""
+    def choose(self) -> tuple[float, ...]:
+        """The plan that greedy steps lead to."""
+        return greedy_plan(self.choices.levels, self.losses(), self.choices.cost)
 
 
 def greedy_plan(

@@ -1,50 +1,48 @@
-"""Probing: what one decision alone does to the reward, measured."""
+"""Probing: measures what single decisions do to the reward, then plays one plan."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
+from torch import Tensor
 
-from agmc.agents.agent import Agent, AgentContext, Choices
+from agmc.agents import checks
+from agmc.agents.agent import Agent, AgentContext, Choices, Episode
 
 
 class Probing(Agent):
     """Measures the whole network, then every decision alone at some of its levels.
 
     The levels of a decision are spread evenly between its smallest and 1; as many as
-    the share of the episodes allows, the same number for all. Between them the loss is
-    interpolated.
+    the episodes allow when one is left to play, the same number for all. Between them
+    the loss is interpolated. All other episodes play the plan that follows from it.
 
     Args:
         context: needs `choices`.
-        probe_share: most of the episodes that may go into measurements, in (0, 1).
         max_levels: most levels measured for each decision, >= 1.
 
     Raises:
         ValueError: a number is out of range, there are no choices, or several budgets.
     """
 
-    def __init__(
-        self, context: AgentContext, *, probe_share: float, max_levels: int
-    ) -> None:
+    def __init__(self, context: AgentContext, *, max_levels: int) -> None:
         context.require_one_budget(type(self).__name__.lower())
         if context.choices is None:
             raise ValueError("this agent weighs whole plans; it needs context.choices")
-        if not 0.0 < probe_share < 1.0:
-            raise ValueError(f"probe_share (={probe_share}) must lie in (0, 1)")
-        if max_levels < 1:
-            raise ValueError(f"max_levels (={max_levels}) must be at least 1")
+        checks.at_least(1, max_levels=max_levels)
         self.choices: Choices = context.choices
-        self.num_decisions = context.num_decisions
-        self._probes = _probes(
-            self.choices.levels,
-            min(
-                max_levels,
-                int(probe_share * context.num_episodes - 1) // context.num_decisions,
-            ),
-        )
+        # The whole network is measured as well, and one episode is left to play.
+        affordable = (context.num_episodes - 2) // context.num_decisions
+        self._probes = _probes(self.choices.levels, min(max_levels, affordable))
         self._found: list[float] = []
+        self._plan: tuple[float, ...] | None = None
+        self._step = 0
+
+    @abstractmethod
+    def choose(self) -> tuple[float, ...]:
+        """The plan to play, one keep ratio a decision; asked for once."""
 
     @property
     def num_probes(self) -> int:
@@ -58,6 +56,21 @@ class Probing(Agent):
     def observe_probe(self, keep_ratios: Sequence[float], reward: float) -> None:
         """Remember what was found."""
         self._found.append(reward)
+
+    def begin_episode(self, index: int) -> None:
+        """Choose the plan before the first episode that is played."""
+        self._step = 0
+        if self._plan is None:
+            self._plan = self.choose()
+
+    def act(self, observation: Tensor, explore: bool = True) -> float:
+        """Return the keep ratio of the next decision."""
+        assert self._plan is not None
+        self._step += 1
+        return self._plan[self._step - 1]
+
+    def observe(self, episode: Episode) -> None:
+        """Nothing more to learn."""
 
     def losses(self) -> list[np.ndarray]:
         """What every level of every decision alone costs in reward, interpolated.

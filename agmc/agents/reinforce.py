@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from agmc.agents import checks
+from agmc.agents.actor_critic import trainable
 from agmc.agents.agent import Agent, AgentContext, Episode
 from agmc.agents.baseline import RunningBaseline
 from agmc.agents.exploration import NoiseSchedule
@@ -67,8 +68,7 @@ class Reinforce(Agent):
         self.policy = GaussianPolicy(
             context.observation_dim, 1, hidden_dim, context.encoder, generator
         )
-        parameters = [p for p in self.policy.parameters() if p.requires_grad]
-        self._adam = torch.optim.Adam(parameters, lr=learning_rate)
+        self._adam = torch.optim.Adam(trainable(self.policy), lr=learning_rate)
         self._baseline = RunningBaseline(baseline_rate)
         self._actions = DrawnActions(
             self.policy, context.observation_dim, schedule, generator
