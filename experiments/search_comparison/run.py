@@ -47,10 +47,10 @@ SEEDED = ("random", "tpe", "cmaes", "nsga2", "reinforce", "ppo", "ppo_vector")
 SEEDED += ("ddpg", "td3", "critic")
 AGENTS = FIXED + SEEDED
 EVALUATOR = {
-    "search_images": 250,
-    "recalibration_images": 100,
-    "reconstruction_images": 500,
-    "batch_size": 100,
+    "search_images": 500,
+    "recalibration_images": 128,
+    "reconstruction_images": 128,
+    "batch_size": 128,
 }
 STEPS = 200  # of the short training
 RECIPE = Recipe(epochs=1, learning_rate=0.02, batch_size=64)
