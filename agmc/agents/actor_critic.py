@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Critic(nn.Module):
+class ActionValue(nn.Module):
     """The value of an action: `fc(s) + fc(a)` -> hidden -> hidden -> 1.
 
     Shapes:
@@ -67,7 +67,7 @@ class ActorCritic(nn.Module):
             linear(hidden_dim, 1, generator),
             nn.Sigmoid(),
         )
-        self.critic = Critic(num_features, hidden_dim, generator)
+        self.critic = ActionValue(num_features, hidden_dim, generator)
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return the greedy actions `[B, 1]` in [0, 1] for `[B, observation_dim]`."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from agmc.agents import checks
 from agmc.agents.actor_critic import trainable
 from agmc.agents.gaussian_policy import GaussianPolicy, Trajectory, log_likelihood
 
@@ -52,6 +53,9 @@ class ClippedSurrogate:
         clip_range: how far the ratio may leave 1 with profit, > 0.
         value_weight: of the value's error in the loss, > 0.
         epochs: gradient steps on each batch, >= 1.
+
+    Raises:
+        ValueError: for a number outside its range.
     """
 
     def __init__(
@@ -65,6 +69,13 @@ class ClippedSurrogate:
         value_weight: float,
         epochs: int,
     ) -> None:
+        checks.at_least(1, epochs=epochs)
+        checks.positive(
+            learning_rate=learning_rate,
+            clip_range=clip_range,
+            value_weight=value_weight,
+        )
+        checks.share(discount=discount, gae_decay=gae_decay)
         self._policy = policy
         self._discount = discount
         self._gae_decay = gae_decay

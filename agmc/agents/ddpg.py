@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from torch import Tensor
 from torch.nn import functional
 
-from agmc.agents import checks
 from agmc.agents.actor_critic import ActorCritic
-from agmc.agents.agent import Agent, AgentContext, Episode
-from agmc.agents.baseline import RunningBaseline
-from agmc.agents.best_episodes import BestEpisodesReplay
-from agmc.agents.exploration import NoiseSchedule, NoisyPolicy
+from agmc.agents.agent import AgentContext
 from agmc.agents.replay import Transitions
+from agmc.agents.replay_agent import ReplayAgent, descend
 
 
-class DDPG(Agent):
+class DDPG(ReplayAgent[ActorCritic]):
     """Deep deterministic policy gradient after AMC (He et al., ECCV 2018).
 
     The reward r exists only at the end of an episode. As in AMC it is given to *every*
@@ -88,78 +82,28 @@ class DDPG(Agent):
         final_sigma: float = 0.02,
         updates_per_step: int = 1,
     ) -> None:
-        checks.at_least(
-            1,
+        super().__init__(
+            context,
+            ActorCritic,
             hidden_dim=hidden_dim,
+            actor_lr=actor_lr,
+            critic_lr=critic_lr,
+            discount=discount,
+            tau=tau,
             batch_size=batch_size,
             replay_episodes=replay_episodes,
-            elite_episodes=elite_episodes,
-            updates_per_step=updates_per_step,
-        )
-        checks.positive(actor_lr=actor_lr, critic_lr=critic_lr)
-        checks.share_above_zero(tau=tau, baseline_rate=baseline_rate)
-        checks.share(discount=discount, elite_share=elite_share)
-        schedule = NoiseSchedule(
-            context.num_episodes, warmup_share, initial_sigma, final_sigma
-        )
-        self._discount = discount
-        self._tau = tau
-        self._batch_size = batch_size
-        self._baseline = RunningBaseline(baseline_rate)
-        self._updates_per_step = updates_per_step
-        self._generator = torch.Generator().manual_seed(context.seed)
-
-        self.networks = ActorCritic(
-            context.observation_dim, hidden_dim, context.encoder, self._generator
-        )
-        self._targets = copy.deepcopy(self.networks).requires_grad_(False)
-        self._actor_parameters = self.networks.actor_parameters()
-        self._critic_parameters = self.networks.critic_parameters()
-        # The fused step is four times as fast as the default one on a CPU.
-        self._actor_adam = torch.optim.Adam(
-            self._actor_parameters, lr=actor_lr, fused=True
-        )
-        self._critic_adam = torch.optim.Adam(
-            self._critic_parameters, lr=critic_lr, fused=True
-        )
-        self.replay = BestEpisodesReplay(
-            replay_episodes,
-            context.num_decisions,
-            context.observation_dim,
             elite_share=elite_share,
             elite_episodes=elite_episodes,
+            baseline_rate=baseline_rate,
+            warmup_share=warmup_share,
+            initial_sigma=initial_sigma,
+            final_sigma=final_sigma,
+            updates_per_step=updates_per_step,
         )
-        self._policy = NoisyPolicy(
-            self.networks, context.observation_dim, schedule, self._generator
-        )
 
-    def begin_episode(self, index: int) -> None:
-        """Set the exploration to that of episode `index`, counted from 0."""
-        self._policy.begin_episode(index)
-
-    def act(self, observation: Tensor, explore: bool = True) -> float:
-        """Propose an action in [0, 1] for one observation `[observation_dim]`.
-
-        The greedy policy (`explore=False`) draws no random number.
-
-        Raises:
-            ValueError: for an observation of the wrong shape or with NaN in it.
-        """
-        return self._policy.act(observation, explore)
-
-    def observe(self, episode: Episode) -> None:
-        """Remember the episode and, after the warm-up, learn from the memory."""
-        self.replay.add(episode)
-        if self._policy.warming_up:
-            return
-        for _ in range(self._updates_per_step * len(episode.actions)):
-            self._update(
-                self.replay.sample(self._batch_size, generator=self._generator)
-            )
-
-    def _update(self, batch: Transitions) -> None:
+    def update(self, batch: Transitions) -> None:
         """Do one step of critic, actor and target networks."""
-        networks, targets = self.networks, self._targets
+        networks, targets = self.networks, self.targets
         baseline = self._baseline.follow(batch.rewards.mean().item())
 
         with torch.no_grad():
@@ -171,21 +115,10 @@ class DDPG(Agent):
                 + self._discount * batch.continues * next_values
             )
         values = networks.critic(networks.encoder(batch.observations), batch.actions)
-        critic_loss = functional.mse_loss(values, wanted)
-        self._critic_adam.zero_grad()
-        # Named inputs spare the gradients that the other optimiser would need.
-        critic_loss.backward(inputs=self._critic_parameters)
-        self._critic_adam.step()
+        descend(self._critic_adam, functional.mse_loss(values, wanted))
 
         features = networks.encoder(batch.observations)
         actions = networks.actor(features)
-        actor_loss = -networks.critic(features.detach(), actions).mean()
-        self._actor_adam.zero_grad()
-        actor_loss.backward(inputs=self._actor_parameters)
-        self._actor_adam.step()
+        descend(self._actor_adam, -networks.critic(features.detach(), actions).mean())
 
-        with torch.no_grad():
-            for target, source in zip(
-                targets.parameters(), networks.parameters(), strict=True
-            ):
-                target.lerp_(source, self._tau)
+        self.follow()

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import torch
-from torch import Tensor, nn
-
-from agmc.agents import checks
 
 _UNIT = NormalDist()
 
@@ -81,56 +78,3 @@ def truncated_normal(mean: float, sigma: float, *, generator: torch.Generator) -
     # The inverse is finite on the open interval only.
     share = min(max(low + uniform * (high - low), 1e-300), 1.0 - 2.0**-53)
     return min(max(mean + sigma * _UNIT.inv_cdf(share), 0.0), 1.0)
-
-
-class NoisyPolicy:
-    """A deterministic policy that explores: uniform first, then with falling noise.
-
-    After the warm-up actions are drawn around the policy from a normal distribution
-    truncated to [0, 1], whose sigma follows the schedule. The greedy policy draws no
-    random number.
-
-    Args:
-        policy: `[B, observation_dim] -> [B, 1]`, actions in [0, 1].
-        observation_dim: length of one observation.
-        schedule: of the noise.
-        generator: draws all noise.
-    """
-
-    def __init__(
-        self,
-        policy: nn.Module,
-        observation_dim: int,
-        schedule: NoiseSchedule,
-        generator: torch.Generator,
-    ) -> None:
-        self._policy = policy
-        self._observation_dim = observation_dim
-        self._schedule = schedule
-        self._generator = generator
-        self._sigma = schedule.sigma(0)
-
-    def begin_episode(self, index: int) -> None:
-        """Set the exploration to that of episode `index`, counted from 0."""
-        self._sigma = self._schedule.sigma(index)
-
-    @property
-    def warming_up(self) -> bool:
-        """Whether this episode acts uniformly at random."""
-        return self._sigma is None
-
-    def act(self, observation: Tensor, explore: bool) -> float:
-        """Propose an action in [0, 1] for one observation `[observation_dim]`.
-
-        Raises:
-            ValueError: for an observation of the wrong shape or with NaN in it.
-        """
-        checks.observation_fits(observation, self._observation_dim)
-        if explore and self._sigma is None:
-            return torch.rand((), generator=self._generator).item()
-        with torch.no_grad():
-            mean: Tensor = self._policy(observation[None])
-        checks.policy_is_finite(mean)
-        if not explore or self._sigma is None:
-            return mean.item()
-        return truncated_normal(mean.item(), self._sigma, generator=self._generator)

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from agmc.agents import checks
 from agmc.agents.actor_critic import feature_encoder, linear
-from agmc.agents.agent import Episode
-from agmc.agents.exploration import NoiseSchedule
 
 
 class GaussianPolicy(nn.Module):
@@ -28,7 +26,7 @@ class GaussianPolicy(nn.Module):
     Args:
         observation_dim: length of one observation.
         num_actions: means per observation, >= 1.
-        hidden_dim: width of the hidden layers.
+        hidden_dim: width of the hidden layers, >= 1.
         encoder: see `feature_encoder`.
         generator: draws the initial weights.
         lowest: bound of the means, < 1.
@@ -37,7 +35,8 @@ class GaussianPolicy(nn.Module):
         observations `[B, observation_dim]` -> means `[B, num_actions]`, values `[B]`.
 
     Raises:
-        ValueError: when the encoder does not map to `[B, F]`.
+        ValueError: when the encoder does not map to `[B, F]`, or for a hidden_dim
+            out of range.
     """
 
     def __init__(
@@ -50,6 +49,7 @@ class GaussianPolicy(nn.Module):
         *,
         lowest: float = 0.0,
     ) -> None:
+        checks.at_least(1, hidden_dim=hidden_dim)
         super().__init__()
         self._lowest = lowest
         self.encoder, num_features = feature_encoder(encoder, observation_dim)
@@ -86,7 +86,7 @@ class Trajectory:
     """What a policy saw and drew in one episode of S steps, and what came of it.
 
     Attributes:
-        observations: float32 `[S, observation_dim]`.
+        observations: float32 `[S, observation_dim]`, what the policy was asked with.
         draws: float32 `[S, A]`, as drawn from the policy, not clipped.
         sigma: standard deviation of the draws, > 0.
         reward: at the end of the episode; before there is none.
@@ -96,61 +96,6 @@ class Trajectory:
     draws: Tensor
     sigma: float
     reward: float
-
-
-class DrawnActions:
-    """Plays a `GaussianPolicy`, one action a decision, and remembers its draws.
-
-    Args:
-        policy: of one action.
-        observation_dim: length of one observation.
-        schedule: of sigma, without a warm-up.
-        generator: makes all draws.
-    """
-
-    def __init__(
-        self,
-        policy: GaussianPolicy,
-        observation_dim: int,
-        schedule: NoiseSchedule,
-        generator: torch.Generator,
-    ) -> None:
-        self._policy = policy
-        self._observation_dim = observation_dim
-        self._schedule = schedule
-        self._generator = generator
-        self._sigma = schedule.initial_sigma
-        self._draws: list[Tensor] = []
-
-    def begin_episode(self, index: int) -> None:
-        """Set sigma to that of episode `index`, counted from 0, and forget draws."""
-        self._sigma = self._schedule.after_warmup(index)
-        self._draws = []
-
-    def act(self, observation: Tensor, explore: bool) -> float:
-        """Propose an action in [0, 1]; the greedy policy draws no random number.
-
-        Raises:
-            ValueError: for an observation of the wrong shape or with NaN in it.
-        """
-        checks.observation_fits(observation, self._observation_dim)
-        with torch.no_grad():
-            mean, _ = self._policy(observation[None])
-        checks.policy_is_finite(mean)
-        if not explore:
-            return float(mean.item())
-        self._draws.append(draw(mean, self._sigma, generator=self._generator))
-        return self._draws[-1].clamp(0.0, 1.0).item()
-
-    def finish(self, episode: Episode) -> Trajectory:
-        """Return the draws of an episode with its reward, and forget them.
-
-        Raises:
-            ValueError: for an episode that was not just explored.
-        """
-        checks.episode_is_own(len(episode.actions), len(self._draws))
-        draws, self._draws = torch.cat(self._draws), []
-        return Trajectory(episode.observations, draws, self._sigma, episode.reward)
 
 
 def _perceptron(

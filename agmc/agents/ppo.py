@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
 from agmc.agents import checks
-from agmc.agents.agent import Agent, AgentContext, Episode
+from agmc.agents.agent import AgentContext
 from agmc.agents.clipped_surrogate import ClippedSurrogate
-from agmc.agents.exploration import NoiseSchedule
-from agmc.agents.gaussian_policy import DrawnActions, GaussianPolicy, Trajectory
+from agmc.agents.gaussian_policy import GaussianPolicy, Trajectory
+from agmc.agents.on_policy_agent import OnPolicyAgent
 
 
-class PPO(Agent):
+class PPO(OnPolicyAgent):
     """Proximal policy optimisation (Schulman et al., 2017), one scalar a decision.
 
     The policy draws each action from a normal distribution and learns, once in
@@ -20,12 +19,8 @@ class PPO(Agent):
     `ClippedSurrogate` for the formulas. The reward exists at the end of an episode
     alone, and the value of the next observation tells each step its share of it.
 
-    What is learnt from are the agent's own draws and not the executed actions: the
-    surrogate needs their likelihood, and clipping and clamping belong to the
-    environment. So each `observe` must follow the `act`s of its episode.
-
-    An encoder in the context is trained in place by both terms of the loss. Every
-    random number comes from a generator of this agent.
+    An encoder in the context is trained in place by both terms of the loss. What is
+    learnt from are the agent's own draws; `OnPolicyAgent` says why.
 
     Args:
         context: dimensions, number of episodes, seed and optional encoder.
@@ -46,8 +41,6 @@ class PPO(Agent):
         ValueError: for a number outside its range or an encoder of the wrong shape.
     """
 
-    on_policy = True
-
     def __init__(
         self,
         context: AgentContext,
@@ -63,23 +56,15 @@ class PPO(Agent):
         initial_sigma: float = 0.5,
         final_sigma: float = 0.05,
     ) -> None:
-        checks.at_least(
-            1,
-            hidden_dim=hidden_dim,
-            epochs=epochs,
-        )
         checks.at_least(2, episodes_per_update=episodes_per_update)
-        checks.positive(
-            learning_rate=learning_rate,
-            clip_range=clip_range,
-            value_weight=value_weight,
+        super().__init__(
+            context,
+            episodes_per_update=episodes_per_update,
+            initial_sigma=initial_sigma,
+            final_sigma=final_sigma,
         )
-        checks.share(discount=discount, gae_decay=gae_decay)
-        schedule = NoiseSchedule(context.num_episodes, 0.0, initial_sigma, final_sigma)
-        self._episodes_per_update = episodes_per_update
-        generator = torch.Generator().manual_seed(context.seed)
         self.policy = GaussianPolicy(
-            context.observation_dim, 1, hidden_dim, context.encoder, generator
+            context.observation_dim, 1, hidden_dim, context.encoder, self._generator
         )
         self._surrogate = ClippedSurrogate(
             self.policy,
@@ -90,32 +75,7 @@ class PPO(Agent):
             value_weight=value_weight,
             epochs=epochs,
         )
-        self._actions = DrawnActions(
-            self.policy, context.observation_dim, schedule, generator
-        )
-        self._batch: list[Trajectory] = []
 
-    def begin_episode(self, index: int) -> None:
-        """Set the exploration to that of episode `index`, counted from 0."""
-        self._actions.begin_episode(index)
-
-    def act(self, observation: Tensor, explore: bool = True) -> float:
-        """Propose an action in [0, 1] for one observation `[observation_dim]`.
-
-        The greedy policy (`explore=False`) draws no random number.
-
-        Raises:
-            ValueError: for an observation of the wrong shape or with NaN in it.
-        """
-        return self._actions.act(observation, explore)
-
-    def observe(self, episode: Episode) -> None:
-        """Remember the episode; learn when the batch is full.
-
-        Raises:
-            ValueError: for an episode that this agent has not just explored.
-        """
-        self._batch.append(self._actions.finish(episode))
-        if len(self._batch) == self._episodes_per_update:
-            self._surrogate.learn(self._batch)
-            self._batch = []
+    def learn(self, batch: Sequence[Trajectory]) -> None:
+        """Climb the clipped surrogate."""
+        self._surrogate.learn(batch)

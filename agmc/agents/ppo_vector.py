@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from agmc.agents import checks
 from agmc.agents.actor_critic import feature_encoder
-from agmc.agents.agent import Agent, AgentContext, Episode
+from agmc.agents.agent import AgentContext
 from agmc.agents.clipped_surrogate import ClippedSurrogate
-from agmc.agents.exploration import NoiseSchedule
-from agmc.agents.gaussian_policy import GaussianPolicy, Trajectory, draw
+from agmc.agents.gaussian_policy import GaussianPolicy, Trajectory
+from agmc.agents.on_policy_agent import OnPolicyAgent
 
 
-class PPOVector(Agent):
+class PPOVector(OnPolicyAgent):
     """PPO after GNN-RL (Yu et al., ICML 2022): at most five multiplicative steps.
 
     All decisions begin with keep ratio 1. A step draws one pruning share a_i for every
@@ -53,8 +55,6 @@ class PPOVector(Agent):
         ValueError: for a number outside its range or an encoder of the wrong shape.
     """
 
-    on_policy = True
-
     def __init__(
         self,
         context: AgentContext,
@@ -73,33 +73,21 @@ class PPOVector(Agent):
         final_sigma: float = 0.05,
     ) -> None:
         context.require_one_budget("ppo_vector")
-        checks.at_least(
-            1,
-            hidden_dim=hidden_dim,
-            epochs=epochs,
-        )
         checks.at_least(2, episodes_per_update=episodes_per_update)
-        checks.positive(
-            learning_rate=learning_rate,
-            clip_range=clip_range,
-            value_weight=value_weight,
-        )
-        checks.share(discount=discount, gae_decay=gae_decay)
         checks.share_above_zero(min_keep_ratio=min_keep_ratio)
         if not 1 <= max_steps <= 5:
             raise ValueError(f"max_steps (={max_steps}) must lie in [1, 5]")
-        self._schedule = NoiseSchedule(
-            context.num_episodes, 0.0, initial_sigma, final_sigma
+        super().__init__(
+            context,
+            episodes_per_update=episodes_per_update,
+            initial_sigma=initial_sigma,
+            final_sigma=final_sigma,
         )
-        self._sigma = initial_sigma
         self._max_steps = max_steps
         self._min_keep_ratio = min_keep_ratio
         self._num_decisions = context.num_decisions
-        self._observation_dim = context.observation_dim
         self._choices = context.choices
         self._uniform = sum(context.uniform_keep_ratios) / context.num_decisions
-        self._episodes_per_update = episodes_per_update
-        self._generator = torch.Generator().manual_seed(context.seed)
         state = _State(context.encoder, context.observation_dim)
         self.policy = GaussianPolicy(
             context.observation_dim + context.num_decisions + 1,
@@ -119,13 +107,11 @@ class PPOVector(Agent):
             epochs=epochs,
         )
         self._plan: list[float] | None = None
-        self._played: tuple[Tensor, Tensor] | None = None
-        self._batch: list[Trajectory] = []
 
     def begin_episode(self, index: int) -> None:
-        """Set the exploration to that of episode `index`, counted from 0."""
-        self._sigma = self._schedule.after_warmup(index)
-        self._plan = self._played = None
+        """Set sigma to that of episode `index`, counted from 0, and forget the plan."""
+        super().begin_episode(index)
+        self._plan = None
 
     def act(self, observation: Tensor, explore: bool = True) -> float:
         """Hand out the next decision of the episode, an action in [0, 1].
@@ -149,21 +135,12 @@ class PPOVector(Agent):
 
     def _shrink(self, observation: Tensor, explore: bool) -> list[float]:
         keep = torch.ones(self._num_decisions)
-        states, draws = [], []
         for step in range(self._max_steps):
             done = torch.tensor([step / self._max_steps])
-            states.append(torch.cat([observation, keep, done]))
-            with torch.no_grad():
-                shares, _ = self.policy(states[-1][None])
-            checks.policy_is_finite(shares)
-            if explore:
-                shares = draw(shares, self._sigma, generator=self._generator)
-            draws.append(shares)
+            shares = self.decide(torch.cat([observation, keep, done]), explore)
             keep = (keep * (1.0 - shares[0])).clamp(self._min_keep_ratio, 1.0)
             if self._is_met(keep):
                 break
-        if explore:
-            self._played = torch.stack(states), torch.cat(draws)
         plan: list[float] = keep.tolist()
         return plan
 
@@ -172,22 +149,15 @@ class PPOVector(Agent):
             return keep.mean().item() <= self._uniform
         return bool(self._choices.cost(keep.double().numpy()) <= 1.0)
 
-    def observe(self, episode: Episode) -> None:
-        """Remember the episode; learn when the batch is full.
+    def num_explored(self) -> int:
+        """Return how many decisions of an explored plan were handed out."""
+        if self._plan is None or not self._draws:
+            return 0
+        return self._num_decisions - len(self._plan)
 
-        Raises:
-            ValueError: for an episode that this agent has not just explored.
-        """
-        handed_out = 0
-        if self._played is not None and self._plan is not None:
-            handed_out = self._num_decisions - len(self._plan)
-        checks.episode_is_own(len(episode.actions), handed_out)
-        assert self._played is not None
-        self._batch.append(Trajectory(*self._played, self._sigma, episode.reward))
-        self._played = None
-        if len(self._batch) == self._episodes_per_update:
-            self._surrogate.learn(self._batch)
-            self._batch = []
+    def learn(self, batch: Sequence[Trajectory]) -> None:
+        """Climb the clipped surrogate."""
+        self._surrogate.learn(batch)
 
 
 class _State(nn.Module):

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
 
 from agmc.agents import checks
 from agmc.agents.actor_critic import trainable
-from agmc.agents.agent import Agent, AgentContext, Episode
+from agmc.agents.agent import AgentContext
 from agmc.agents.baseline import RunningBaseline
-from agmc.agents.exploration import NoiseSchedule
-from agmc.agents.gaussian_policy import (
-    DrawnActions,
-    GaussianPolicy,
-    Trajectory,
-    log_likelihood,
-)
+from agmc.agents.gaussian_policy import GaussianPolicy, Trajectory, log_likelihood
+from agmc.agents.on_policy_agent import OnPolicyAgent
 
 
-class Reinforce(Agent):
+class Reinforce(OnPolicyAgent):
     """REINFORCE (Williams, 1992) with the running baseline of N2N (ICLR 2018).
 
     Once in `episodes_per_update` episodes the policy climbs
@@ -44,8 +40,6 @@ class Reinforce(Agent):
         ValueError: for a number outside its range or an encoder of the wrong shape.
     """
 
-    on_policy = True
-
     def __init__(
         self,
         context: AgentContext,
@@ -57,61 +51,33 @@ class Reinforce(Agent):
         initial_sigma: float = 0.5,
         final_sigma: float = 0.05,
     ) -> None:
-        checks.at_least(
-            1, hidden_dim=hidden_dim, episodes_per_update=episodes_per_update
-        )
         checks.positive(learning_rate=learning_rate)
         checks.share_above_zero(baseline_rate=baseline_rate)
-        schedule = NoiseSchedule(context.num_episodes, 0.0, initial_sigma, final_sigma)
-        self._episodes_per_update = episodes_per_update
-        generator = torch.Generator().manual_seed(context.seed)
+        super().__init__(
+            context,
+            episodes_per_update=episodes_per_update,
+            initial_sigma=initial_sigma,
+            final_sigma=final_sigma,
+        )
         self.policy = GaussianPolicy(
-            context.observation_dim, 1, hidden_dim, context.encoder, generator
+            context.observation_dim, 1, hidden_dim, context.encoder, self._generator
         )
         self._adam = torch.optim.Adam(trainable(self.policy), lr=learning_rate)
         self._baseline = RunningBaseline(baseline_rate)
-        self._actions = DrawnActions(
-            self.policy, context.observation_dim, schedule, generator
-        )
-        self._batch: list[Trajectory] = []
 
-    def begin_episode(self, index: int) -> None:
-        """Set the exploration to that of episode `index`, counted from 0."""
-        self._actions.begin_episode(index)
-
-    def act(self, observation: Tensor, explore: bool = True) -> float:
-        """Propose an action in [0, 1] for one observation `[observation_dim]`.
-
-        The greedy policy (`explore=False`) draws no random number.
-
-        Raises:
-            ValueError: for an observation of the wrong shape or with NaN in it.
-        """
-        return self._actions.act(observation, explore)
-
-    def observe(self, episode: Episode) -> None:
-        """Remember the episode; learn when the batch is full.
-
-        Raises:
-            ValueError: for an episode that this agent has not just explored.
-        """
-        self._batch.append(self._actions.finish(episode))
-        if len(self._batch) == self._episodes_per_update:
-            self._learn()
-            self._batch = []
-
-    def _learn(self) -> None:
-        mean_reward = sum(one.reward for one in self._batch) / len(self._batch)
+    def learn(self, batch: Sequence[Trajectory]) -> None:
+        """Climb the likelihood of what was better than the baseline."""
+        mean_reward = sum(one.reward for one in batch) / len(batch)
         before = self._baseline.value
         # The first batch is its own baseline.
         baseline = mean_reward if before is None else before
         self._baseline.follow(mean_reward)
         objective = torch.zeros(())
-        for one in self._batch:
+        for one in batch:
             means, _ = self.policy(one.observations)
             sigmas = torch.full((len(means),), one.sigma)
             likelihood = log_likelihood(one.draws, means, sigmas).sum()
             objective = objective + (one.reward - baseline) * likelihood
         self._adam.zero_grad()
-        (-objective / len(self._batch)).backward()
+        (-objective / len(batch)).backward()
         self._adam.step()

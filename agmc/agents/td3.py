@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from agmc.agents import checks
-from agmc.agents.actor_critic import ActorCritic, Critic, trainable
-from agmc.agents.agent import Agent, AgentContext, Episode
-from agmc.agents.baseline import RunningBaseline
-from agmc.agents.best_episodes import BestEpisodesReplay
-from agmc.agents.exploration import NoiseSchedule, NoisyPolicy
+from agmc.agents.actor_critic import ActionValue, ActorCritic, trainable
+from agmc.agents.agent import AgentContext
 from agmc.agents.replay import Transitions
+from agmc.agents.replay_agent import ReplayAgent, descend
 
 
-class TD3(Agent):
+class TwinCritics(ActorCritic):
+    """The networks of DDPG and a second critic beside the first.
+
+    Args: those of `ActorCritic`.
+    """
+
+    def __init__(
+        self,
+        observation_dim: int,
+        hidden_dim: int,
+        encoder: nn.Module | None,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(observation_dim, hidden_dim, encoder, generator)
+        self.second_critic = ActionValue(self.num_features, hidden_dim, generator)
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Return what the critics' loss trains: both critics and the encoder."""
+        return [*super().critic_parameters(), *trainable(self.second_critic)]
+
+
+class TD3(ReplayAgent[TwinCritics]):
     """Twin delayed DDPG (Fujimoto et al., ICML 2018), in the setting of `DDPG`.
 
     Three things differ from `DDPG`, each against values that are too high:
@@ -81,148 +98,64 @@ class TD3(Agent):
         final_sigma: float = 0.02,
         updates_per_step: int = 1,
     ) -> None:
-        checks.at_least(
-            1,
+        checks.at_least(1, actor_delay=actor_delay)
+        checks.positive(target_sigma=target_sigma, target_clip=target_clip)
+        super().__init__(
+            context,
+            TwinCritics,
             hidden_dim=hidden_dim,
-            actor_delay=actor_delay,
-            batch_size=batch_size,
-            replay_episodes=replay_episodes,
-            elite_episodes=elite_episodes,
-            updates_per_step=updates_per_step,
-        )
-        checks.positive(
             actor_lr=actor_lr,
             critic_lr=critic_lr,
-            target_sigma=target_sigma,
-            target_clip=target_clip,
+            discount=discount,
+            tau=tau,
+            batch_size=batch_size,
+            replay_episodes=replay_episodes,
+            elite_share=elite_share,
+            elite_episodes=elite_episodes,
+            baseline_rate=baseline_rate,
+            warmup_share=warmup_share,
+            initial_sigma=initial_sigma,
+            final_sigma=final_sigma,
+            updates_per_step=updates_per_step,
         )
-        checks.share_above_zero(tau=tau, baseline_rate=baseline_rate)
-        checks.share(discount=discount, elite_share=elite_share)
-        schedule = NoiseSchedule(
-            context.num_episodes, warmup_share, initial_sigma, final_sigma
-        )
-        self._discount = discount
-        self._tau = tau
         self._target_sigma = target_sigma
         self._target_clip = target_clip
         self._actor_delay = actor_delay
-        self._batch_size = batch_size
-        self._baseline = RunningBaseline(baseline_rate)
-        self._updates_per_step = updates_per_step
         self._num_updates = 0
-        self._generator = torch.Generator().manual_seed(context.seed)
 
-        self.networks = TwinCritics(
-            context.observation_dim, hidden_dim, context.encoder, self._generator
-        )
-        self.targets = copy.deepcopy(self.networks).requires_grad_(False)
-        self._actor_parameters = self.networks.first.actor_parameters()
-        self._critic_parameters = self.networks.critic_parameters()
-        self._actor_adam = torch.optim.Adam(
-            self._actor_parameters, lr=actor_lr, fused=True
-        )
-        self._critic_adam = torch.optim.Adam(
-            self._critic_parameters, lr=critic_lr, fused=True
-        )
-        self.replay = BestEpisodesReplay(
-            replay_episodes,
-            context.num_decisions,
-            context.observation_dim,
-            elite_share=elite_share,
-            elite_episodes=elite_episodes,
-        )
-        self._policy = NoisyPolicy(
-            self.networks.first, context.observation_dim, schedule, self._generator
-        )
-
-    def begin_episode(self, index: int) -> None:
-        """Set the exploration to that of episode `index`, counted from 0."""
-        self._policy.begin_episode(index)
-
-    def act(self, observation: Tensor, explore: bool = True) -> float:
-        """Propose an action in [0, 1] for one observation `[observation_dim]`.
-
-        The greedy policy (`explore=False`) draws no random number.
-
-        Raises:
-            ValueError: for an observation of the wrong shape or with NaN in it.
-        """
-        return self._policy.act(observation, explore)
-
-    def observe(self, episode: Episode) -> None:
-        """Remember the episode and, after the warm-up, learn from the memory."""
-        self.replay.add(episode)
-        if self._policy.warming_up:
-            return
-        for _ in range(self._updates_per_step * len(episode.actions)):
-            self._update(
-                self.replay.sample(self._batch_size, generator=self._generator)
-            )
-
-    def _update(self, batch: Transitions) -> None:
+    def update(self, batch: Transitions) -> None:
         """Do one step of the critics and, when it is time, of actor and targets."""
         networks, targets = self.networks, self.targets
         baseline = self._baseline.follow(batch.rewards.mean().item())
 
         with torch.no_grad():
-            following = targets.first.encoder(batch.next_observations)
+            following = targets.encoder(batch.next_observations)
             noise = torch.randn(batch.actions.shape, generator=self._generator)
             noise = (noise * self._target_sigma).clamp(
                 -self._target_clip, self._target_clip
             )
-            next_actions = (targets.first.actor(following) + noise).clamp(0.0, 1.0)
+            next_actions = (targets.actor(following) + noise).clamp(0.0, 1.0)
             next_values = torch.minimum(
-                targets.first.critic(following, next_actions),
-                targets.second(following, next_actions),
+                targets.critic(following, next_actions),
+                targets.second_critic(following, next_actions),
             )
             wanted = (
                 batch.rewards
                 - baseline
                 + self._discount * batch.continues * next_values
             )
-        features = networks.first.encoder(batch.observations)
+        features = networks.encoder(batch.observations)
         critic_loss = functional.mse_loss(
-            networks.first.critic(features, batch.actions), wanted
-        ) + functional.mse_loss(networks.second(features, batch.actions), wanted)
-        self._critic_adam.zero_grad()
-        critic_loss.backward(inputs=self._critic_parameters)
-        self._critic_adam.step()
+            networks.critic(features, batch.actions), wanted
+        ) + functional.mse_loss(networks.second_critic(features, batch.actions), wanted)
+        descend(self._critic_adam, critic_loss)
 
         self._num_updates += 1
         if self._num_updates % self._actor_delay:
             return
 
-        features = networks.first.encoder(batch.observations)
-        actions = networks.first.actor(features)
-        actor_loss = -networks.first.critic(features.detach(), actions).mean()
-        self._actor_adam.zero_grad()
-        actor_loss.backward(inputs=self._actor_parameters)
-        self._actor_adam.step()
+        features = networks.encoder(batch.observations)
+        actions = networks.actor(features)
+        descend(self._actor_adam, -networks.critic(features.detach(), actions).mean())
 
-        with torch.no_grad():
-            for target, source in zip(
-                targets.parameters(), networks.parameters(), strict=True
-            ):
-                target.lerp_(source, self._tau)
-
-
-class TwinCritics(nn.Module):
-    """The networks of DDPG and a second critic beside the first.
-
-    Args: those of `ActorCritic`.
-    """
-
-    def __init__(
-        self,
-        observation_dim: int,
-        hidden_dim: int,
-        encoder: nn.Module | None,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__()
-        self.first = ActorCritic(observation_dim, hidden_dim, encoder, generator)
-        self.second = Critic(self.first.num_features, hidden_dim, generator)
-
-    def critic_parameters(self) -> list[nn.Parameter]:
-        """Return what the critics' loss trains: both critics and the encoder."""
-        return [*self.first.critic_parameters(), *trainable(self.second)]
+        self.follow()

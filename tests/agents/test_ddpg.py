@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from torch import nn
@@ -16,44 +14,6 @@ def test_the_identity_is_learnt_through_an_encoder() -> None:
         encoder = nn.Sequential(nn.Linear(1, 16), nn.Tanh())
     given = context(1, 3, 200, encoder=encoder)
     assert identity_error(DDPG(given, actor_lr=1e-3), 200) < 0.06
-
-
-def test_the_executed_action_is_what_is_remembered() -> None:
-    agent = DDPG(context(num_episodes=4), warmup_share=0.5)
-    episode, proposals = Knapsack().play(agent, explore=True)
-    executed = {round(action, 5) for action in episode.actions.tolist()}
-    assert executed != {round(action, 5) for action in proposals}
-    agent.observe(episode)
-    batch = agent.replay.sample(100, generator=torch.Generator().manual_seed(0))
-    assert {round(action, 5) for action in batch.actions[:, 0].tolist()} == executed
-
-
-def test_the_warmup_is_uniform_and_learns_nothing() -> None:
-    agent = DDPG(context(num_episodes=8, num_decisions=4), warmup_share=0.5)
-    before = copy.deepcopy(agent.networks.state_dict())
-    draws = torch.tensor([agent.act(torch.zeros(5)) for _ in range(1000)])
-    assert draws.std().item() == pytest.approx(12**-0.5, rel=0.05)
-    Knapsack().search(agent, 4)
-    after = agent.networks.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    agent.begin_episode(4)
-    agent.observe(Knapsack().play(agent, explore=True)[0])
-    assert not any(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_draws_lie_around_the_policy_with_the_scheduled_sigma() -> None:
-    agent = DDPG(context(num_episodes=8), final_sigma=0.01)
-    agent.begin_episode(7)
-    mean = agent.act(torch.ones(5), explore=False)
-    draws = torch.tensor([agent.act(torch.ones(5)) for _ in range(1000)])
-    assert draws.mean().item() == pytest.approx(mean, abs=0.002)
-    assert draws.std().item() == pytest.approx(0.01, rel=0.1)
-
-
-def test_the_replay_holds_the_given_number_of_episodes() -> None:
-    agent = DDPG(context(num_episodes=8), replay_episodes=3, warmup_share=0.75)
-    Knapsack().search(agent, 5)
-    assert len(agent.replay) == 3 * 4
 
 
 def test_the_critic_learns_the_sum_of_what_is_to_come() -> None:

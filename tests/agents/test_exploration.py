@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
-from agmc.agents.exploration import NoiseSchedule, NoisyPolicy, truncated_normal
+from agmc.agents.exploration import NoiseSchedule, truncated_normal
 
 
 def test_sigma_falls_from_the_first_to_the_last_episode_after_the_warmup() -> None:
@@ -79,24 +78,3 @@ def test_tiny_noise_at_the_border_stays_finite_and_near(mean: float) -> None:
     for _ in range(200):
         draw = truncated_normal(mean, 1e-6, generator=generator)
         assert abs(draw - mean) < 1e-4
-
-
-def test_a_noisy_policy_is_uniform_at_first_and_then_close_to_the_policy() -> None:
-    policy = nn.Sequential(nn.Linear(2, 1), nn.Sigmoid())
-    nn.init.zeros_(policy[0].weight)
-    nn.init.zeros_(policy[0].bias)
-    schedule = NoiseSchedule(8, 0.25, 0.5, 0.01)
-    noisy = NoisyPolicy(policy, 2, schedule, torch.Generator().manual_seed(0))
-    seen = torch.zeros(2)
-
-    def spread() -> float:
-        draws = torch.tensor([noisy.act(seen, explore=True) for _ in range(500)])
-        assert draws.mean().item() == pytest.approx(0.5, abs=0.05)
-        return draws.std().item()
-
-    assert noisy.warming_up
-    assert spread() == pytest.approx(12**-0.5, rel=0.1)
-    noisy.begin_episode(7)
-    assert not noisy.warming_up
-    assert spread() == pytest.approx(0.01, rel=0.1)
-    assert noisy.act(seen, explore=False) == 0.5

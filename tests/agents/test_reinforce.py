@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 import torch
 from toy_tasks import context
 
@@ -46,10 +45,3 @@ def test_later_batches_are_weighed_against_the_ones_before() -> None:
 def test_each_episode_is_weighed_with_its_own_reward() -> None:
     assert _batch(_agent(2), [0.0, 1.0]) > 1e-4
     assert _batch(_agent(2), [1.0, 0.0]) < -1e-4
-
-
-def test_it_learns_from_its_own_episodes_only() -> None:
-    agent = _agent(5)
-    agent.begin_episode(0)
-    with pytest.raises(ValueError, match="1 steps, but the agent explored 0"):
-        agent.observe(Episode(torch.zeros(1, 5), torch.zeros(1), 0.0))

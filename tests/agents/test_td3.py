@@ -38,17 +38,17 @@ def _value_of_the_first_step(
         actor_delay=10_000,
         updates_per_step=150,
     )
-    for parameter in agent.targets.first.actor[-2].parameters():
+    for parameter in agent.targets.actor[-2].parameters():
         nn.init.zeros_(parameter)
-    agent.targets.first.critic = first  # type: ignore[assignment]
-    agent.targets.second = second  # type: ignore[assignment]
+    agent.targets.critic = first  # type: ignore[assignment]
+    agent.targets.second_critic = second  # type: ignore[assignment]
     agent.begin_episode(0)
     agent.observe(Episode(torch.tensor([[0.0], [1.0]]), torch.full((2,), 0.5), 0.0))
     features, action = torch.zeros(1, 1), torch.full((1, 1), 0.5)
     with torch.no_grad():
         return [
-            agent.networks.first.critic(features, action).item(),
-            agent.networks.second(features, action).item(),
+            agent.networks.critic(features, action).item(),
+            agent.networks.second_critic(features, action).item(),
         ]
 
 
@@ -75,17 +75,17 @@ def test_actor_and_targets_move_with_the_delay_and_the_critics_always() -> None:
         return not all(torch.equal(*pair) for pair in pairs)
 
     Knapsack().search(agent, 1)  # four updates
-    assert moved(agent.networks.first.critic, start.first.critic)
-    assert moved(agent.networks.second, start.second)
-    assert not moved(agent.networks.first.actor, start.first.actor)
+    assert moved(agent.networks.critic, start.critic)
+    assert moved(agent.networks.second_critic, start.second_critic)
+    assert not moved(agent.networks.actor, start.actor)
     assert not moved(agent.targets, start)
     Knapsack().search(agent, 1)  # eight
-    assert moved(agent.networks.first.actor, start.first.actor)
-    assert moved(agent.targets.second, start.second)
+    assert moved(agent.networks.actor, start.actor)
+    assert moved(agent.targets.second_critic, start.second_critic)
 
 
 def test_the_two_critics_start_differently() -> None:
     agent = TD3(context())
     features, actions = torch.rand(3, 5), torch.rand(3, 1)
-    first = agent.networks.first.critic(features, actions)
-    assert not torch.allclose(first, agent.networks.second(features, actions))
+    first = agent.networks.critic(features, actions)
+    assert not torch.allclose(first, agent.networks.second_critic(features, actions))
