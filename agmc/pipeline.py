@@ -192,8 +192,9 @@ class Pipeline:
             "versions": versions(),
             **record,
         }
+        # Who finds the result takes the run for finished: it comes last.
+        write_report(directory, result)
         write_json(directory / "result.json", result)
-        write_report(directory)
         if wrong := broken(result["budget"]):
             raise ValueError(f"{wrong}; see {directory / 'result.json'}")
         return result

@@ -107,6 +107,19 @@ def test_a_broken_budget_is_an_error_after_the_record(tmp_path, without_onnx):
     assert result["budget"]["holds"] is False
 
 
+def test_a_run_cut_off_before_its_report_has_no_result(
+    tmp_path, monkeypatch, without_onnx
+):
+    def killed(*rooms):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(agmc.pipeline, "write_report", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    assert (tmp_path / "plan.json").exists()
+    assert not (tmp_path / "result.json").exists()
+
+
 def test_a_file_that_differs_from_the_network_is_an_error(tmp_path, monkeypatch):
     def other(path):
         network = load(path)

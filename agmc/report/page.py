@@ -22,7 +22,9 @@ _PRUNED = (
 )
 
 
-def write_report(run_directory: str | os.PathLike[str]) -> Path:
+def write_report(
+    run_directory: str | os.PathLike[str], result: Mapping[str, Any] | None = None
+) -> Path:
     """Writes `report.html` from the other files of a run directory.
 
     The page needs no network, no script and no other file, and reads well on a
@@ -31,6 +33,8 @@ def write_report(run_directory: str | os.PathLike[str]) -> Path:
     Args:
         run_directory: holds `result.json`, `plan.json` and, after a search,
             `episodes.jsonl`.
+        result: what will stand in `result.json`, of a run that has not written it yet;
+            None reads it.
 
     Returns:
         Path of the page.
@@ -38,7 +42,7 @@ def write_report(run_directory: str | os.PathLike[str]) -> Path:
     Raises:
         ValueError: a file is missing or broken, or the directory cannot be written.
     """
-    record = RunRecord.load(run_directory)
+    record = RunRecord.load(run_directory, result)
     page = _page(record)
     path = record.directory / "report.html"
     try:
@@ -121,7 +125,7 @@ def _reward(record: RunRecord) -> str:
     ]
     if not points:
         return "<p>No episode was recorded.</p>"
-    chart = charts.best_so_far(
+    chart = charts.rising_line(
         points, title="Reward per episode", x_name="episode", y_name="reward"
     )
     keys = legend(("dot", "one episode"), ("best", "best so far"))

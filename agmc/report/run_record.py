@@ -57,8 +57,16 @@ class RunRecord:
     episodes: tuple[EpisodeRow, ...]
 
     @classmethod
-    def load(cls, directory: str | os.PathLike[str]) -> RunRecord:
+    def load(
+        cls,
+        directory: str | os.PathLike[str],
+        result: Mapping[str, Any] | None = None,
+    ) -> RunRecord:
         """Reads `result.json`, `plan.json` and `episodes.jsonl` of a run directory.
+
+        Args:
+            directory: of the run.
+            result: what will stand in `result.json`; None reads it.
 
         Raises:
             ValueError: one of the first two is missing, or a file is not what a run
@@ -67,7 +75,7 @@ class RunRecord:
         directory = Path(directory)
         return cls(
             directory=directory,
-            result=load_result(directory),
+            result=load_result(directory) if result is None else result,
             keep_ratio=_keep_ratio(directory / "plan.json"),
             episodes=load_episodes(directory),
         )
