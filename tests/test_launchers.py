@@ -36,12 +36,35 @@ TINY = (
     [
         ("local_joblib", "hydra_joblib_launcher"),
         ("local_submitit", "hydra_submitit_launcher"),
+        ("local_ray", "hydra_ray_launcher"),
     ],
 )
 def test_a_sweep_on_this_machine(process, tmp_path, launcher, plug_in):
     pytest.importorskip(f"hydra_plugins.{plug_in}")
     out = tmp_path / "sweep"
     got = process(*SWEEP, f"hydra/launcher={launcher}", f"out={out}", cwd=tmp_path)
+    assert got.code == 0, got.err
+    assert all((out / job / "graph.html").exists() for job in "01")
+
+
+@pytest.mark.slow
+def test_a_sweep_on_a_cluster_that_is_there(process, tmp_path, monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # or it would be left behind
+    out = tmp_path / "sweep"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        got = process(
+            *SWEEP,
+            "hydra/launcher=ray_cluster",
+            f"hydra.launcher.ray.init.address={cluster.address}",
+            f"out={out}",
+            cwd=tmp_path,
+        )
+    finally:
+        cluster.shutdown()
     assert got.code == 0, got.err
     assert all((out / job / "graph.html").exists() for job in "01")
 
