@@ -27,9 +27,17 @@ from agmc.report.pareto import write_front
 from agmc.report.progress import Progress
 from agmc.report.run_record import final_values
 from agmc.report.watch import Watch
+from agmc.search.bound import BoundBudget
 from agmc.search.budgets import Budgets
 from agmc.search.find_plan import find_plan
-from agmc.search.reward import reward_for
+from agmc.search.goals import goal_of
+from agmc.search.rehearsal import (
+    rehearse_agent,
+    rehearse_evaluator,
+    rehearse_reward,
+)
+from agmc.search.repair import check_repair
+from agmc.search.reward import Reward, reward_for
 from agmc.search.workers import Workers
 from agmc.training import Execution, team
 
@@ -43,7 +51,8 @@ def compress(job: Job) -> None:
     given = None if job.plan is None else Plan.load(job.plan)
     execution: Execution = job.make("execution")
     finetune, rooms = job.make("finetune"), _rooms_of_the_search(job)
-    reward_for(budgets, rooms["reward"])  # a conflict shows before the training
+    reward = reward_for(budgets, rooms["reward"])  # a conflict shows at once
+    check_repair(job.reconstruction_images, job.recalibration_images, job.batch_size)
     rooms["tables"] = tables
     with team() as own, progress_of(job) as progress:
         splits, model = data_and_model(job, progress)
@@ -57,6 +66,8 @@ def compress(job: Job) -> None:
         bound = budgets.bind(CostModel(graph, tables), space)
         if given is not None:
             bound.check(given)
+        else:
+            _rehearse(job, rooms, reward, model, splits, bound)
         if job.weights is None:
             train_network(job, model, splits, execution, progress, own)
             progress.stage("trace")
@@ -99,6 +110,23 @@ def _rooms_of_the_search(job: Job) -> dict[str, Any]:
     }
 
 
+def _rehearse(
+    job: Job,
+    rooms: Mapping[str, Any],
+    reward: Reward,
+    model: nn.Module,
+    splits: Splits,
+    bound: BoundBudget,
+) -> None:
+    """Tries the search out on the network as it is, trained or not."""
+    bounds = [r.bind(bound.cost_model, bound.space) for r in bound.budgets.rungs]
+    goals = [goal_of(bound) for bound in bounds]
+    rehearse_agent(rooms["agent"], goals, episodes=job.episodes, seed=job.seed)
+    rehearse_reward(reward, bound)
+    room = {name: rooms[name] for name in ("importance", "execution")}
+    rehearse_evaluator(rooms["evaluator"], model, splits, bound, **room)
+
+
 def _search(
     job: Job,
     rooms: Mapping[str, Any],
@@ -108,7 +136,7 @@ def _search(
     progress: Progress,
 ) -> tuple[Plan, dict[str, Any]]:
     """The best plan that the search finds, and what the record says of the search."""
-    watch = Watch(progress, str(Budgets.of(job.budget)))
+    watch = Watch(progress, Budgets.of(job.budget))
     found = find_plan(
         model,
         splits,

@@ -12,6 +12,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from agmc.search.best_so_far import best_so_far
+
 WIDTH, HEIGHT = 360, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 20, 10, 36
 
@@ -72,7 +76,7 @@ def bars(
     return svg(title, summary, step * len(rows) + 2, parts)
 
 
-def best_so_far(
+def rising_line(
     points: Sequence[tuple[float, float]], *, title: str, x_name: str, y_name: str
 ) -> str:
     """Dots, and the line of the highest value up to each of them.
@@ -87,19 +91,13 @@ def best_so_far(
     frame = Frame.around(xs, ys)
     parts = frame.axes(x_name, y_name, whole_x=True)
     parts += [frame.dot(x, y) for x, y in points]
-    best = -math.inf
-    path: list[str] = []
-    for x, y in points:
-        if y > best and path:
-            path.append(f"H{frame.x(x):.1f}")
-        if y > best:
-            best = y
-            path.append(
-                f"V{frame.y(y):.1f}" if path else f"M{frame.x(x):.1f} {frame.y(y):.1f}"
-            )
+    best = best_so_far(ys)
+    path = [f"M{frame.x(xs[0]):.1f} {frame.y(ys[0]):.1f}"]
+    for rise in np.flatnonzero(np.diff(best)) + 1:
+        path.append(f"H{frame.x(xs[rise]):.1f}V{frame.y(ys[rise]):.1f}")
     path.append(f"H{frame.x(xs[-1]):.1f}")
     parts.append(f'<path class="best" d="{"".join(path)}"/>')
-    summary = f"{len(points)} points; the best is {best:.4g}"
+    summary = f"{len(points)} points; the best is {best[-1]:.4g}"
     return svg(title, summary, HEIGHT, parts)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from agmc.report.curves import best_so_far
 from agmc.report.run_config import RunConfig
 from agmc.report.run_record import (
     EpisodeRow,
@@ -21,6 +20,7 @@ from agmc.report.run_record import (
     number,
     section,
 )
+from agmc.search.best_so_far import best_so_far
 
 #: One of these makes a directory that of a run.
 _SIGNS = ("result.json", "episodes.jsonl", ".hydra/config.yaml")
@@ -44,8 +44,11 @@ class ComparedRun:
 
     @cached_property
     def curve(self) -> np.ndarray:
-        """The best reward after every episode, see `best_so_far`."""
-        return best_so_far(self.episodes)
+        """The best reward after every episode, see `best_so_far`.
+
+        Probes, plans that failed and episodes without a finite reward are never best.
+        """
+        return best_so_far(row.reward if row.counts else None for row in self.episodes)
 
     @property
     def best(self) -> float | None:

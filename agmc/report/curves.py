@@ -1,4 +1,4 @@
-"""Curves of searches: the best so far, means over runs and how sure they are."""
+"""Curves of searches: means over runs and how sure they are, area and level."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
-
-from agmc.report.run_record import EpisodeRow
 
 #: What `Mean.half` is, for those who read a table.
 INTERVAL = "95 % Student t interval over runs"
@@ -35,19 +33,6 @@ class Mean:
             return None
         mean, half = means(np.array(known)[:, None])
         return cls(float(mean[0]), float(half[0]))
-
-
-def best_so_far(episodes: Sequence[EpisodeRow]) -> np.ndarray:
-    """The highest reward up to every episode, float64 [num_episodes].
-
-    Probes, plans that failed and episodes without a finite reward count as episodes and
-    never as best; NaN before the first that is none of these.
-    """
-    rewards = [
-        row.reward if row.counts and row.reward is not None else math.nan
-        for row in episodes
-    ]
-    return np.fmax.accumulate(np.array(rewards, dtype=np.float64))
 
 
 def means(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

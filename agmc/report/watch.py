@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from agmc.cost.model import Cost
 from agmc.report.before_after import METRICS
 from agmc.report.front import Front
 from agmc.report.progress import Progress
 from agmc.report.quantity import count_text, share_text
+from agmc.search.best_so_far import better
+from agmc.search.budgets import Budgets
 from agmc.search.episode_log import EpisodeRecord
 from agmc.search.runner import Progress as SearchProgress
 
@@ -27,18 +27,17 @@ class Watch:
 
     Args:
         progress: in the stage of the search.
-        budget: as text; the first metric that it names is the cost that is shown, MACs
-            where it names none.
+        budgets: of the search; their first metric is the cost that is shown, MACs where
+            they have none.
     """
 
-    def __init__(self, progress: Progress, budget: str) -> None:
+    def __init__(self, progress: Progress, budgets: Budgets) -> None:
         self._progress = progress
-        words = re.findall(r"[a-z_]+", budget)
-        self._metric = next((w for w in words if w in Cost.__annotations__), "macs")
+        self._metric = next(iter(budgets.metrics), "macs")
         self._name = METRICS.get(self._metric, (self._metric,))[0]
         self._front = Front()
         self._told = 0
-        self._best = float("-inf")
+        self._best: EpisodeRecord | None = None
 
     def __call__(self, news: SearchProgress) -> None:
         """Shows and tracks one episode."""
@@ -78,8 +77,8 @@ class Watch:
             self._progress.track(self._told, values, of=kind)
             return
         self._front.add(self._amount(record), record.accuracy)
-        self._best = max(self._best, record.reward)
-        more = {"best_reward": self._best, "front": len(self._front)}
+        self._best = best = better(self._best, record) or record
+        more = {"best_reward": best.reward, "front": len(self._front)}
         self._progress.track(self._told, {**values, **more}, of="search")
 
     def _text(self, record: EpisodeRecord) -> str:

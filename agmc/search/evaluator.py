@@ -10,7 +10,7 @@ from agmc.compression.prune import Pruner
 from agmc.cost.model import Cost, CostModel
 from agmc.data import Splits
 from agmc.plan import Plan, kept_channels
-from agmc.search.repair import reconstruction_of
+from agmc.search.repair import check_repair, reconstruction_of
 from agmc.training import Execution, accuracy, batches_of, recalibrate_batch_norm
 
 
@@ -74,18 +74,7 @@ class Evaluator:
             raise ValueError(
                 f"search_images (={search_images}) must be >= 1, or null for all"
             )
-        if reconstruction_images < 0:
-            raise ValueError(
-                f"reconstruction_images (={reconstruction_images}) must be >= 0; "
-                "0 turns reconstruction off"
-            )
-        if recalibration_images < 0:
-            raise ValueError(
-                f"recalibration_images (={recalibration_images}) must be >= 0; "
-                "0 turns recalibration off"
-            )
-        if batch_size < 1:
-            raise ValueError(f"batch_size (={batch_size}) must be >= 1")
+        check_repair(reconstruction_images, recalibration_images, batch_size)
         self._pruner = pruner
         self._cost_model = cost_model
         self._execution = execution

@@ -40,11 +40,12 @@ from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog
 from agmc.search.evaluator import Evaluator
 from agmc.search.found import Found
-from agmc.search.goals import goal_of
+from agmc.search.goals import context_of, goal_of
+from agmc.search.rehearsal import rehearse_agent
 from agmc.search.repair import pruner_of
 from agmc.search.reward import Reward, reward_for
 from agmc.search.run_key import run_key
-from agmc.search.runner import OnEpisode, search
+from agmc.search.runner import OnEpisode, in_flight_of, search
 from agmc.search.workers import Workers
 from agmc.search.worth import RewardError
 from agmc.training import Execution
@@ -134,6 +135,9 @@ def find_plan(
     space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, round_to=round_to)
     cost_model = CostModel(graph, tables)
     bounds = [rung.bind(cost_model, space) for rung in budgets.rungs]
+    goals = tuple(goal_of(bound) for bound in bounds)
+    agent_to_be = rehearse_agent(build_agent, goals, episodes=episodes, seed=seed)
+    in_flight = in_flight_of(agent_to_be, workers.proposals)
     log, checkpoint = None, None
     if directory is not None:
         run = run_key(
@@ -151,7 +155,7 @@ def find_plan(
             seed=seed,
             corpus=corpus,
             tables=tables,
-            in_flight=workers.proposals,
+            in_flight=in_flight,
         )
         log = EpisodeLog(Path(directory) / "episodes.jsonl", run)
         checkpoint = Path(directory) / "embedding.safetensors"
@@ -171,15 +175,8 @@ def find_plan(
             *(original.accuracy, budgets.floor),
         )
     env = CompressionEnv(bounds, observe, evaluate, reward, original=original)
-    goals = tuple(goal_of(bound) for bound in bounds)
-    context = AgentContext(
-        observation_dim=env.observation_dim,
-        num_decisions=env.num_decisions,
-        num_episodes=episodes,
-        seed=seed,
-        uniform_keep_ratios=goals[0].uniform_keep_ratios,
-        choices=goals[0].choices,
-        goals=goals,
+    context = context_of(
+        goals, observation_dim=env.observation_dim, episodes=episodes, seed=seed
     )
     try:
         with workers.executor_of(evaluate) as executor:
@@ -190,7 +187,7 @@ def find_plan(
                 log=log,
                 on_episode=on_episode,
                 executor=executor,
-                in_flight=workers.proposals,
+                in_flight=in_flight,
             )
     except RewardError as failure:
         if directory is None:

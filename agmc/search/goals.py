@@ -1,4 +1,4 @@
-"""goal_of: a budget as an agent sees it, in keep ratios."""
+"""Goals: the budgets of a search as an agent sees them, in keep ratios."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agmc.agents.agent import Choices, Goal
+from agmc.agents.agent import AgentContext, Choices, Goal
 from agmc.search.bound import BoundBudget
 from agmc.search.uniform import uniform_plan
 
@@ -25,3 +25,29 @@ def goal_of(bound: BoundBudget) -> Goal:
     levels = tuple(tuple(n / d.size for n in d.counts) for d in bound.space)
     uniform = tuple(uniform_plan(bound).keep_ratio.values())
     return Goal(uniform, Choices(levels, cost, clamp))
+
+
+def context_of(
+    goals: Sequence[Goal], *, observation_dim: int, episodes: int, seed: int
+) -> AgentContext:
+    """What an agent is built from.
+
+    Args:
+        goals: the budgets of the search, the tightest first.
+        observation_dim: length of one observation vector, >= 1.
+        episodes: of the whole search, >= 1.
+        seed: >= 0.
+
+    Raises:
+        ValueError: a number is out of range, or there is nothing to decide.
+    """
+    first = goals[0]
+    return AgentContext(
+        observation_dim=observation_dim,
+        num_decisions=len(first.uniform_keep_ratios),
+        num_episodes=episodes,
+        seed=seed,
+        uniform_keep_ratios=first.uniform_keep_ratios,
+        choices=first.choices,
+        goals=tuple(goals),
+    )

@@ -56,3 +56,25 @@ def reconstruction_of(
     return Reconstruction(
         execution.place(model), graph, (inputs for inputs, _ in batches)
     )
+
+
+def check_repair(
+    reconstruction_images: int, recalibration_images: int, batch_size: int
+) -> None:
+    """Refuses numbers of images that a repair cannot be taken from.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    if reconstruction_images < 0:
+        raise ValueError(
+            f"reconstruction_images (={reconstruction_images}) must be >= 0; "
+            "0 turns reconstruction off"
+        )
+    if recalibration_images < 0:
+        raise ValueError(
+            f"recalibration_images (={recalibration_images}) must be >= 0; "
+            "0 turns recalibration off"
+        )
+    if batch_size < 1:
+        raise ValueError(f"batch_size (={batch_size}) must be >= 1")

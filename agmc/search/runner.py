@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agmc.agents.agent import Agent
+from agmc.search.best_so_far import better
 from agmc.search.candidate import Candidate, conclude, propose, propose_probe, worth
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog, EpisodeRecord
@@ -38,6 +39,21 @@ class Progress:
 
 
 OnEpisode = Callable[[Progress], None]
+
+
+def in_flight_of(agent: Agent, wanted: int) -> int:
+    """Proposals that an agent may make before it learns from the first of them.
+
+    Args:
+        agent: one that learns from its latest episode only has 1, with a warning.
+        wanted: by the user, >= 1.
+    """
+    if agent.on_policy and wanted > 1:
+        _logger.warning(
+            "this agent learns from its latest episode only: one evaluation at a time"
+        )
+        return 1
+    return wanted
 
 
 def search(
@@ -71,8 +87,8 @@ def search(
         on_episode: called after every episode, in their order.
         executor: evaluates the plans; None: `env.evaluate`, in this process. Is left
             open.
-        in_flight: proposals that wait for their evaluation at a time, >= 1; for an
-            agent that learns from its latest episode only it is always 1.
+        in_flight: proposals that wait for their evaluation at a time, >= 1; see
+            `in_flight_of`.
 
     Raises:
         ValueError: a number is out of range.
@@ -81,11 +97,7 @@ def search(
     for name, number in (("episodes", episodes), ("in_flight", in_flight)):
         if number < 1:
             raise ValueError(f"{name} (={number}) must be >= 1")
-    if agent.on_policy and in_flight > 1:
-        _logger.warning(
-            "this agent learns from its latest episode only: one evaluation at a time"
-        )
-        in_flight = 1
+    in_flight = in_flight_of(agent, in_flight)
     logged = list(log.records) if log else []
     if len(logged) >= episodes:
         return Found.best_of(logged[:episodes], env.budgets)
@@ -113,8 +125,7 @@ def search(
                 logged = logged[:index]
             log.append(record)
         history.append(record)
-        if record.counts and (best is None or record.reward > best.reward):
-            best = record
+        best = better(best, record)
         if on_episode:
             mean = sum(past.seconds for past in history) / len(history)
             left = mean * (episodes - max(len(history), len(logged)))

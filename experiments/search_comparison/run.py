@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from table import median, write
 
@@ -31,6 +32,7 @@ from agmc.cost.model import CostModel
 from agmc.data.imagefolder import load_imagefolder
 from agmc.models.weights import load_model
 from agmc.plan import Plan
+from agmc.search.best_so_far import best_so_far
 from agmc.search.evaluator import Evaluator
 from agmc.search.repair import pruner_of, reconstruction_of
 from agmc.training import Execution, Recipe, accuracy, batches_of, fit
@@ -162,10 +164,8 @@ def run(case: Case, *, data: str, weights: Path, results: Path) -> str:
         graph=network.graph,
         round_to=1,
     )
-    best, curve = 0.0, []
-    for record in found.episodes:
-        best = best if record.probe else max(best, record.accuracy)
-        curve.append(best)
+    shares = [None if r.probe else r.accuracy for r in found.episodes]
+    curve = np.nan_to_num(best_so_far(shares)).tolist()  # 0 before the first
     write_whole(
         file,
         json.dumps(

@@ -28,6 +28,7 @@ from agmc.embedding.embedding import EmbeddingContext, no_corpus
 from agmc.embedding.rules import rules
 from agmc.models import build
 from agmc.plan import Plan, PlanSpace, kept_channels
+from agmc.search.best_so_far import best_so_far
 from agmc.search.budgets import Budgets
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluation
@@ -150,10 +151,8 @@ def play(simulator: Simulator, agent: str, seed: int) -> tuple[list[float], floa
         choices=goal.choices,
     )
     found = search(env, AGENTS[agent](context), episodes=AFTER[-1])
-    curve, best = [], 0.0
-    for record in found.episodes:
-        best = best if record.probe else max(best, record.accuracy)
-        curve.append(best)
+    shares = [None if r.probe else r.accuracy for r in found.episodes]
+    curve = np.nan_to_num(best_so_far(shares)).tolist()  # 0 before the first
     return curve, simulator.worth(found.plan)
 
 

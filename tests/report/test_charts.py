@@ -35,7 +35,7 @@ def test_names_are_escaped_and_long_ones_keep_their_end() -> None:
 
 def test_the_line_of_the_best_only_rises() -> None:
     points = [(0.0, 1.0), (1.0, 3.0), (2.0, 2.0), (3.0, 4.0), (4.0, 0.0)]
-    svg = charts.best_so_far(points, title="t", x_name="x", y_name="y")
+    svg = charts.rising_line(points, title="t", x_name="x", y_name="y")
     assert svg.count('class="dot"') == 5
     path = re.search(r'class="best" d="(.+?)"', svg).group(1)
     heights = [float(y) for y in re.findall(r"[V ]([\d.]+)", path)]
@@ -46,7 +46,7 @@ def test_the_line_of_the_best_only_rises() -> None:
 
 @pytest.mark.parametrize("points", [[(0.0, -1.0)], [(3.0, 0.0), (4.0, 0.0)]])
 def test_a_line_of_one_value_still_has_a_frame(points) -> None:
-    svg = charts.best_so_far(points, title="t", x_name="x", y_name="y")
+    svg = charts.rising_line(points, title="t", x_name="x", y_name="y")
     ElementTree.fromstring(svg)
     assert "nan" not in svg and "inf" not in svg
 

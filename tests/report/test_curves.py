@@ -5,21 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from agmc.report.curves import Mean, area_under, best_so_far, episodes_until, means
-from agmc.report.run_record import EpisodeRow
-
-
-def rows(*rewards: float | None) -> list[EpisodeRow]:
-    return [EpisodeRow(i, r, 0.5, {}, "") for i, r in enumerate(rewards)]
-
-
-def test_the_best_so_far_passes_over_what_is_missing() -> None:
-    curve = best_so_far(rows(None, 0.2, None, 0.1, 0.4))
-    assert math.isnan(curve[0])
-    assert curve[1:].tolist() == [0.2, 0.2, 0.2, 0.4]
-    assert best_so_far([]).shape == (0,)
-    failed = EpisodeRow(0, 0.9, 0.0, {}, "", failed=True)
-    assert best_so_far([failed, *rows(0.3)])[1] == 0.3
+from agmc.report.curves import Mean, area_under, episodes_until, means
 
 
 @pytest.mark.parametrize(("runs", "quantile"), [(2, 12.7062), (5, 2.77645)])

@@ -11,6 +11,7 @@ from agmc.cost.model import Cost
 from agmc.plan import Plan
 from agmc.report.progress import Progress
 from agmc.report.watch import Watch
+from agmc.search.budgets import Budgets
 from agmc.search.episode_log import EpisodeRecord
 from agmc.search.runner import Progress as SearchProgress
 
@@ -27,9 +28,9 @@ def records() -> list[EpisodeRecord]:
     ]
 
 
-def watch(progress: Progress, budget: str = "macs:0.5") -> Watch:
+def watch(progress: Progress, budget: str | None = "macs:0.5") -> Watch:
     """Told of all episodes but the last."""
-    seen = Watch(progress, budget)
+    seen = Watch(progress, Budgets.of(budget))
     progress.stage("search", total=4, unit="episode")
     best = None
     for done, record in enumerate(records()[:3], start=1):
@@ -110,10 +111,15 @@ def test_a_plan_that_workers_died_on_is_on_no_front(
 
 @pytest.mark.parametrize(
     ("budget", "name"),
-    [("params:0.5", "parameters 7"), ("accuracy>=0.9", "MACs 40.00 k")],
+    [
+        ("params:0.5", "parameters 7"),
+        ("accuracy>=0.9", "MACs 40.00 k"),
+        ("accuracy>=0.9:params", "parameters 7"),
+        (None, "MACs 40.00 k"),
+    ],
 )
 def test_the_cost_is_that_of_the_budget(
-    budget: str, name: str, caplog: pytest.LogCaptureFixture
+    budget: str | None, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     with Progress(console=Console(file=io.StringIO())) as progress:

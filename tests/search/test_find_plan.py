@@ -202,6 +202,26 @@ def test_another_search_in_the_same_directory_is_refused(finished, knobs):
 
 
 @pytest.mark.parametrize(
+    ("agent", "same"), [("reinforce", True), ("sb3_ppo", True), ("random", False)]
+)
+def test_workers_are_no_other_search_for_agents_that_have_one_proposal(
+    agent, same, tmp_path
+):
+    if agent.startswith("sb3"):
+        pytest.importorskip("stable_baselines3")
+    whole = find(agent=agent, directory=tmp_path)
+    log = tmp_path / "episodes.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))
+    if same:
+        assert outcome(find(agent=agent, directory=tmp_path, workers=2)) == outcome(
+            whole
+        )
+    else:
+        with pytest.raises(ValueError, match="log of another search"):
+            find(agent=agent, directory=tmp_path, workers=2)
+
+
+@pytest.mark.parametrize(
     ("knobs", "message"),
     [
         ({"agent": "dqn"}, "agent 'dqn' is unknown; choose one of additive"),

@@ -1,0 +1,87 @@
+"""Rehearsals: what a search is made of, tried out before anything takes long.
+
+A network that is still to be trained, a handful of images and a made-up accuracy are
+enough to see a knob out of range.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from agmc.agents.agent import Agent, AgentContext, Goal
+from agmc.compression.importance import Importance
+from agmc.data import Splits
+from agmc.search.bound import BoundBudget
+from agmc.search.evaluator import Evaluator
+from agmc.search.goals import context_of
+from agmc.search.outcome import Outcome
+from agmc.search.repair import pruner_of
+from agmc.search.reward import Reward
+from agmc.search.worth import worth_of
+from agmc.training import Execution
+
+#: Images of each split that an evaluator is built on.
+_IMAGES = 20
+#: What the reward is told of a plan, and of the network: any search may find that.
+_ACCURACIES = (0.5, 0.9)
+
+
+def rehearse_agent(
+    build: Callable[[AgentContext], Agent],
+    goals: Sequence[Goal],
+    *,
+    episodes: int,
+    seed: int,
+) -> Agent:
+    """The agent as it will be, but for observations of one number.
+
+    Raises:
+        ValueError: a knob is out of range, the agent takes another kind of budget, or
+            a package is missing.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return build(context_of(goals, observation_dim=1, episodes=episodes, seed=seed))
+
+
+def rehearse_reward(reward: Reward, bound: BoundBudget) -> None:
+    """Asks what a plan within the budget is worth.
+
+    Raises:
+        RewardError: the reward raised, or its value is no finite number.
+    """
+    sizes = np.array([decision.size for decision in bound.space])
+    counts = bound.clamp_plan([0.5] * len(sizes))
+    costs = (bound.cost_model.cost(counts), bound.cost_model.cost(sizes))
+    accuracy, original = _ACCURACIES
+    outcome = Outcome(accuracy, costs[0], original, costs[1])
+    worth_of(outcome, reward, bound.space.plan(counts))
+
+
+def rehearse_evaluator(
+    build: Callable[..., Evaluator],
+    model: nn.Module,
+    splits: Splits,
+    bound: BoundBudget,
+    *,
+    importance: Importance,
+    execution: Execution,
+) -> None:
+    """Builds an evaluator on a few images.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    few = dataclasses.replace(
+        splits,
+        train=splits.train.select(splits.train.interleaved(_IMAGES)),
+        search=splits.search.select(splits.search.interleaved(_IMAGES)),
+    )
+    model = copy.deepcopy(model)  # it may be moved to another device
+    pruner = pruner_of(model, bound.space.graph, few, importance, execution)
+    build(pruner, bound.cost_model, few, execution)
