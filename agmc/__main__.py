@@ -12,12 +12,13 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
@@ -42,7 +43,8 @@ def main() -> None:
     warnings.showwarning = lambda message, *_, **__: _log.warning("%s", message)
     try:
         _command_first(sys.argv)
-        sys.argv[1:] = map(_as_hydra_reads_it, _with_own_reward(sys.argv[1:]))
+        _offer_own_rewards(sys.argv[1:])
+        sys.argv[1:] = map(_as_hydra_reads_it, sys.argv[1:])
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             _run()
         else:
@@ -102,13 +104,18 @@ def _is_word(argument: str) -> bool:
     return "=" not in argument and not argument.startswith(("-", "+", "~"))
 
 
-def _with_own_reward(arguments: list[str]) -> Iterator[str]:
-    """Turns `reward=package.module:function` into the choice `own` and its knob."""
+def _offer_own_rewards(arguments: Iterable[str]) -> None:
+    """Makes every `package.module:function` of `reward=A,B` a choice of that group.
+
+    It is the choice `own` with that function, and can be swept over like the others.
+    """
     for word in arguments:
-        if word.startswith("reward=") and ":" in word:
-            yield "reward=own"
-            word = f"reward.function={word.removeprefix('reward=')}"
-        yield word
+        if not re.match(r"\+*reward=", word):
+            continue
+        for module, path in re.findall(r"([\w.]+)\\?:([\w.]+)", word):
+            name = f"{module}:{path}"
+            node = {"_target_": "agmc.search.reward.own", "function": name}
+            ConfigStore.instance().store(name, node, group="reward", provider="agmc")
 
 
 def _as_hydra_reads_it(word: str) -> str:

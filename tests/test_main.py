@@ -293,6 +293,27 @@ def test_several_limits_a_reward_of_ones_own_and_tracking(
     assert list((out / "tensorboard").glob("events.*"))
 
 
+def test_a_sweep_over_rewards_takes_ones_own_as_well(
+    call, tiny, tmp_path, without_onnx
+):
+    code = "def mine(outcome):\n    return 3.0\n"
+    (tmp_path / "net_of_a_user.py").write_text(NET + code)
+    out = tmp_path / "sweep"
+    rewards = "reward=error,net_of_a_user:mine"
+    got = call("-m", *tiny, rewards, f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    theirs, own = (result_of(out / job)["search"]["reward"] for job in "01")
+    assert -1 <= theirs <= 0 and own == 3.0
+    # The command as it is written down does the same.
+    (word,) = re.findall(r"'(reward=\S+)'", result_of(out / "1")["command"])
+    got = call(*tiny, word, f"out={tmp_path / 'again'}")
+    assert (got.code, got.err) == (0, "")
+    assert result_of(tmp_path / "again")["search"]["reward"] == 3.0
+    got = call("compare", str(out), f"out={tmp_path / 'table'}")
+    assert (got.code, got.err) == (0, "")
+    assert "net_of_a_user:mine" in (tmp_path / "table" / "compare.csv").read_text()
+
+
 def test_the_cheapest_plan_above_an_accuracy(call, tiny, tmp_path, without_onnx):
     out = tmp_path / "met"
     got = call(*tiny, "budget=accuracy>=0.01:params", f"out={out}")
@@ -462,6 +483,13 @@ def untouched(directory):
         (["report", "runs=nowhere"], ["nowhere"]),
         (["compare", "runs=nowhere"], ["nowhere", "no directory"]),
         (["compare", "nowhere", "it's"], ["nowhere", "no directory"]),
+        (["agent.tau=2"], ["tau (=2)", "(0, 1]"]),
+        (["agent=tpe", "budget=macs:0.4..0.8/2"], ["one budget at a time", "critic"]),
+        (["reward=no.package:mine"], ["'no.package:mine' cannot be imported"]),
+        (["reward=sigmoid_product", "reward.slope=-1"], ["slope (=-1)", "above 0"]),
+        (["reward=exponential_penalty", "reward.metric=colour"], ["'colour' is none"]),
+        (["search.evaluator.search_images=0"], ["search_images (=0)", "null for all"]),
+        (["search.evaluator.batch_size=0"], ["batch_size (=0) must be >= 1"]),
         (["tracking=wandb"], ["wandb", "mlflow", "none", "tensorboard"]),
     ],
     ids=" ".join,
