@@ -63,7 +63,7 @@ def find_plan(
     budget: Demand,
     *,
     embedding: str | BuildEmbedding = "autoencoder",
-    agent: str | BuildAgent = "ddpg",
+    agent: str | BuildAgent = "critic",
     reward: Reward | str | None = None,
     importance: Importance = l1,
     evaluator: Callable[..., Evaluator] = Evaluator,
@@ -97,7 +97,7 @@ def find_plan(
             and `Found.front` has a plan for each; the plan found is that of the
             tightest. See `Budgets.of`.
         embedding: "autoencoder", "rules", or a function that builds an `Embedding`.
-        agent: one of `AGENTS` ("ddpg", "additive", "tpe", "uniform", ...), or a
+        agent: one of `AGENTS` ("critic", "ddpg", "additive", "tpe", ...), or a
             function that builds an `Agent`.
         reward: Outcome -> float, see `agmc.search.reward`, also as text
             "package.module:function"; None takes the one that fits the budget.
