@@ -112,6 +112,16 @@ def _stage(in_planes: int, planes: int, num_blocks: int, stride: int) -> nn.Sequ
     )
 
 
+def resnet8(*, num_classes: int, in_channels: int = 3) -> CifarResNet:
+    """ResNet-8: 0.08 M parameters, 12.2 M MACs at 32 x 32."""
+    return CifarResNet(1, num_classes=num_classes, in_channels=in_channels)
+
+
+def resnet14(*, num_classes: int, in_channels: int = 3) -> CifarResNet:
+    """ResNet-14: 0.17 M parameters, 26.4 M MACs at 32 x 32."""
+    return CifarResNet(2, num_classes=num_classes, in_channels=in_channels)
+
+
 def resnet20(*, num_classes: int, in_channels: int = 3) -> CifarResNet:
     """ResNet-20: 0.27 M parameters, 40.6 M MACs at 32 x 32."""
     return CifarResNet(3, num_classes=num_classes, in_channels=in_channels)

@@ -9,14 +9,31 @@ from typing import Any
 from torch import nn
 
 from agmc import torchvision_ops  # noqa: F401  (must run before torchvision)
-from agmc.models import cifar_resnet
+from agmc.models import (
+    cifar_densenet,
+    cifar_mobilenet,
+    cifar_plain,
+    cifar_resnet,
+    cifar_shufflenet,
+    cifar_vgg,
+)
 
 _OWN: dict[str, Callable[..., nn.Module]] = {
+    "resnet8": cifar_resnet.resnet8,
+    "resnet14": cifar_resnet.resnet14,
     "resnet20": cifar_resnet.resnet20,
     "resnet32": cifar_resnet.resnet32,
     "resnet44": cifar_resnet.resnet44,
     "resnet56": cifar_resnet.resnet56,
     "resnet110": cifar_resnet.resnet110,
+    "plain20": cifar_plain.plain20,
+    "plain32": cifar_plain.plain32,
+    "vgg11_bn_cifar": cifar_vgg.vgg11_bn_cifar,
+    "vgg16_bn_cifar": cifar_vgg.vgg16_bn_cifar,
+    "mobilenet_v2_cifar": cifar_mobilenet.mobilenet_v2_cifar,
+    "shufflenet_v2_cifar": cifar_shufflenet.shufflenet_v2_cifar,
+    "densenet22_cifar": cifar_densenet.densenet22_cifar,
+    "densenet40_cifar": cifar_densenet.densenet40_cifar,
 }
 # Their auxiliary heads serve training from scratch only, and make the output a tuple.
 _TORCHVISION_ARGUMENTS: dict[str, dict[str, Any]] = {

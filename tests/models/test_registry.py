@@ -18,7 +18,7 @@ def not_a_module(num_classes: int) -> int:
 
 
 def test_own_names():
-    assert names() == ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
+    assert set(names()) >= {"resnet20", "resnet56", "plain20", "vgg16_bn_cifar"}
     assert isinstance(build("resnet20", num_classes=7), CifarResNet)
 
 
