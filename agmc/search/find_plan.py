@@ -96,7 +96,8 @@ def find_plan(
             "macs:0.3..0.8", is searched as a whole: episodes take its limits in turn,
             and `Found.front` has a plan for each; the plan found is that of the
             tightest. See `Budgets.of`.
-        embedding: "autoencoder", "rules", or a function that builds an `Embedding`.
+        embedding: one of `EMBEDDINGS` ("autoencoder", "rules", ...), or a function
+            that builds an `Embedding`.
         agent: one of `AGENTS` ("critic", "ddpg", "additive", "tpe", ...), or a
             function that builds an `Agent`.
         reward: Outcome -> float, see `agmc.search.reward`, also as text
@@ -212,6 +213,24 @@ def _rules(context: EmbeddingContext) -> Embedding:
     return rules(context)
 
 
+def _onehot(context: EmbeddingContext) -> Embedding:
+    from agmc.embedding.onehot import onehot
+
+    return onehot(context)
+
+
+def _random_projection(context: EmbeddingContext) -> Embedding:
+    from agmc.embedding.random_projection import random_projection
+
+    return random_projection(context)
+
+
+def _rules_weights(context: EmbeddingContext) -> Embedding:
+    from agmc.embedding.rules_weights import rules_weights
+
+    return rules_weights(context)
+
+
 AGENTS: Mapping[str, BuildAgent] = {
     "additive": Additive,
     "cmaes": functools.partial(BlackBox, algorithm="cmaes"),
@@ -232,7 +251,10 @@ AGENTS: Mapping[str, BuildAgent] = {
 }
 EMBEDDINGS: Mapping[str, BuildEmbedding] = {
     "autoencoder": _autoencoder,
+    "onehot": _onehot,
+    "random_projection": _random_projection,
     "rules": _rules,
+    "rules_weights": _rules_weights,
 }
 
 
