@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from agmc.embedding.autoencoder import GraphAutoencoder
+from agmc.embedding.carriers import carrier_means
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.fixed import FixedEmbedding, standardised
 from agmc.embedding.pyg import GraphConverter
-from agmc.graph.model_graph import ModelGraph
 
 
 def random_projection(
@@ -48,7 +47,7 @@ def random_projection(
             vectors = made.eval()(data)
         else:
             vectors = _projected(data, dim, context.seed)
-    carried = _carriers(graph) @ vectors.double().numpy()
+    carried = carrier_means(graph, vectors.numpy())
     columns = [
         Column(f"random_{i}", "standardised over the decisions, / 3")
         for i in range(dim)
@@ -69,13 +68,3 @@ def _mean_at(values: Tensor, nodes: Tensor, count: int) -> Tensor:
     """Mean over the edges at every node, [count, columns]; 0 where there are none."""
     total = values.new_zeros(count, values.shape[1]).index_add_(0, nodes, values)
     return total / torch.bincount(nodes, minlength=count).clamp(min=1)[:, None]
-
-
-def _carriers(graph: ModelGraph) -> np.ndarray:
-    """Takes the mean over the feature maps of every group, [groups, feature maps]."""
-    position = {name: i for i, name in enumerate(graph.tensors)}
-    result = np.zeros((len(graph.groups), len(position)))
-    for g, group in enumerate(graph.groups):
-        carriers = [position[name] for name in group.tensors]
-        result[g, carriers] = 1 / max(1, len(carriers))
-    return result
