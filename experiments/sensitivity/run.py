@@ -5,8 +5,8 @@
 
 Trains the networks that have no weights, measures every channel group alone and keeps
 both in the results folder, so a second call goes on. Writes measured/*.json (how
-every network is built is in measured/networks.json), results.csv, targets.json and the table in README.md beside
-this file.
+every network is built is in measured/networks.json), results.csv, targets.json and the
+table in README.md beside this file.
 """
 
 from __future__ import annotations
