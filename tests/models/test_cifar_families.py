@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from agmc.compression.prune import Pruner
+from agmc.graph.trace import trace
 from agmc.models import build, names
 from agmc.models.cifar_densenet import CifarDenseNet, DenseLayer, Transition
 from agmc.models.cifar_mobilenet import CifarMobileNetV2, InvertedResidual
 from agmc.models.cifar_plain import CifarPlain
 from agmc.models.cifar_shufflenet import CifarShuffleNetV2, ShuffleUnit
 from agmc.models.cifar_vgg import CifarVGG
+from agmc.plan import PlanSpace
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 
@@ -51,20 +55,33 @@ def test_every_own_network_is_a_choice_of_the_configuration(name):
     assert f"name: {name}  #" in (CONF / f"{name}.yaml").read_text()
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        CifarPlain(2, num_classes=5, in_channels=1, widths=(4, 6, 8)),
-        CifarVGG((1, 1, 2, 1, 1), num_classes=5, in_channels=1, widths=(2, 3, 4, 5, 6)),
-        CifarMobileNetV2(num_classes=5, in_channels=1, width=0.1),
-        CifarDenseNet(1, num_classes=5, in_channels=1, growth=2),
-        CifarShuffleNetV2(num_classes=5, in_channels=1, widths=(4, 4, 6, 8, 10)),
-    ],
-    ids=lambda model: type(model).__name__,
-)
+SMALL = [
+    CifarPlain(2, num_classes=5, in_channels=1, widths=(4, 6, 8)),
+    CifarVGG((1, 1, 2, 1, 1), num_classes=5, in_channels=1, widths=(2, 3, 4, 5, 6)),
+    CifarMobileNetV2(num_classes=5, in_channels=1, width=0.1),
+    CifarDenseNet(1, num_classes=5, in_channels=1, growth=2),
+    CifarShuffleNetV2(num_classes=5, in_channels=1, widths=(4, 4, 6, 8, 10)),
+]
+
+
+@pytest.mark.parametrize("model", SMALL, ids=lambda model: type(model).__name__)
 @pytest.mark.parametrize("size", [16, 28, 32])
 def test_shapes(model, size):
     assert model.eval()(torch.zeros(2, 1, size, size)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("model", SMALL, ids=lambda model: type(model).__name__)
+def test_all_channels_can_go_and_removal_equals_zeroing(model):
+    model = copy.deepcopy(model).eval().double()
+    images = torch.rand(2, 1, 16, 16, dtype=torch.float64)
+    graph = trace(model, images)
+    assert graph.unprunable == ()
+    plan = PlanSpace(graph).sample(torch.Generator().manual_seed(0))
+    pruner = Pruner(model, graph)
+    with torch.no_grad():
+        expected = pruner.mask(plan)(images)
+        assert torch.allclose(pruner.prune(plan)(images), expected, rtol=1e-9)
+        assert not torch.allclose(expected, model(images), rtol=1e-3)
 
 
 def test_plain_network_by_hand():
