@@ -170,9 +170,13 @@ def _folds(
     result = []
     for family in families if read is None else read:
         others = [s for s in subjects if s.family != family]
-        penalty = _best_penalty(others)
-        reader = _Reader(others, penalty)
-        result += [(s, others, reader(s.rows)) for s in subjects if s.family == family]
+        ridge = _Ridge(others)
+        slopes = ridge.slopes(_best_penalty(others))
+        result += [
+            (s, others, ridge.read(s.rows, slopes))
+            for s in subjects
+            if s.family == family
+        ]
     if not result:
         raise ValueError(f"no network is of the families {read}; there are {families}")
     return result
@@ -184,34 +188,40 @@ def _best_penalty(subjects: Sequence[Subject]) -> float:
     for family in sorted({subject.family for subject in subjects}):
         others = [s for s in subjects if s.family != family]
         left_out = [s for s in subjects if s.family == family]
+        ridge = _Ridge(others)
         for place, penalty in enumerate(_PENALTIES):
-            reader = _Reader(others, penalty)
+            slopes = ridge.slopes(penalty)
             for s in left_out:
                 wanted = s.values.reshape(len(s.rows), -1)
-                errors[place] += np.mean((reader(s.rows) - wanted) ** 2)
+                errors[place] += np.mean((ridge.read(s.rows, slopes) - wanted) ** 2)
     return _PENALTIES[int(errors.argmin())]
 
 
-class _Reader:
+class _Ridge:
     """Ridge regression in which every network counts the same."""
 
-    def __init__(self, subjects: Sequence[Subject], penalty: float) -> None:
+    def __init__(self, subjects: Sequence[Subject]) -> None:
         rows = np.concatenate([s.rows for s in subjects])
         values = np.concatenate([s.values.reshape(len(s.rows), -1) for s in subjects])
         weight = np.concatenate(
-            [np.full(len(s.rows), 1 / len(s.rows)) for s in subjects]
+            [1 / np.full(len(s.rows), len(s.rows)) for s in subjects]
         )
-        weight /= weight.sum()
+        weight /= len(subjects)
         self._mean, self._offset = weight @ rows, weight @ values
         spread = np.sqrt(weight @ (rows - self._mean) ** 2)
         self._scale = np.where(spread > 1e-9, 1 / np.maximum(spread, 1e-9), 0.0)
         scaled = (rows - self._mean) * self._scale
-        gram = (scaled * weight[:, None]).T @ scaled
-        target = (scaled * weight[:, None]).T @ (values - self._offset)
-        self._slopes = np.linalg.solve(gram + penalty * np.eye(len(gram)), target)
+        self._gram = (scaled * weight[:, None]).T @ scaled
+        self._target = (scaled * weight[:, None]).T @ (values - self._offset)
 
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
-        return self._offset + ((rows - self._mean) * self._scale) @ self._slopes
+    def slopes(self, penalty: float) -> np.ndarray:
+        """Coefficients of the standardised columns, [columns, values]."""
+        unit = np.eye(len(self._gram))
+        return np.linalg.solve(self._gram + penalty * unit, self._target)
+
+    def read(self, rows: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+        """What is found in rows, [decisions, values]."""
+        return self._offset + ((rows - self._mean) * self._scale) @ slopes
 
 
 def _draws(count: int, draws: int, seed: int) -> np.ndarray:
