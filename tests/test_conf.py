@@ -42,7 +42,7 @@ VARIES: dict[str, set[str]] = {
     "agent": {"algorithm"},
 }
 GIVEN: set[str] = {
-    "encoder",  # a module of the embedding, for agents trained end to end
+    "encoder",  # of an embedding; the file of another one stands in the defaults
     "networks",  # other networks for the auto-encoder to learn from
     "progress",  # told about every step
     "on_epoch",
@@ -82,7 +82,11 @@ def mismatches(node: dict[str, Any], group: str) -> list[str]:
         for name, parameter in parameters.items()
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name in varies
     ]
-    keys = [key for key in node if not (key.startswith("_") and key.endswith("_"))]
+    keys = [
+        key
+        for key in node
+        if key != "defaults" and not (key.startswith("_") and key.endswith("_"))
+    ]
     expected = [name for name in leading if name in keys] + knobs
     found = []
     if keys != expected:

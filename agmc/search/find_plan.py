@@ -96,7 +96,8 @@ def find_plan(
             "macs:0.3..0.8", is searched as a whole: episodes take its limits in turn,
             and `Found.front` has a plan for each; the plan found is that of the
             tightest. See `Budgets.of`.
-        embedding: "autoencoder", "rules", or a function that builds an `Embedding`.
+        embedding: one of `EMBEDDINGS` ("autoencoder", "rules", ...), or a function
+            that builds an `Embedding`.
         agent: one of `AGENTS` ("critic", "ddpg", "additive", "tpe", ...), or a
             function that builds an `Agent`.
         reward: Outcome -> float, see `agmc.search.reward`, also as text
@@ -176,7 +177,11 @@ def find_plan(
         )
     env = CompressionEnv(bounds, observe, evaluate, reward, original=original)
     context = context_of(
-        goals, observation_dim=env.observation_dim, episodes=episodes, seed=seed
+        goals,
+        observation_dim=env.observation_dim,
+        episodes=episodes,
+        seed=seed,
+        encoder=observe.encoder,
     )
     try:
         with workers.executor_of(evaluate) as executor:
@@ -212,6 +217,12 @@ def _rules(context: EmbeddingContext) -> Embedding:
     return rules(context)
 
 
+def _sequential(context: EmbeddingContext) -> Embedding:
+    from agmc.embedding.sequential import sequential
+
+    return sequential(context)
+
+
 AGENTS: Mapping[str, BuildAgent] = {
     "additive": Additive,
     "cmaes": functools.partial(BlackBox, algorithm="cmaes"),
@@ -233,6 +244,7 @@ AGENTS: Mapping[str, BuildAgent] = {
 EMBEDDINGS: Mapping[str, BuildEmbedding] = {
     "autoencoder": _autoencoder,
     "rules": _rules,
+    "sequential": _sequential,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from torch import nn
 
 from agmc.agents.agent import AgentContext, Choices, Goal
 from agmc.search.bound import BoundBudget
@@ -28,7 +29,12 @@ def goal_of(bound: BoundBudget) -> Goal:
 
 
 def context_of(
-    goals: Sequence[Goal], *, observation_dim: int, episodes: int, seed: int
+    goals: Sequence[Goal],
+    *,
+    observation_dim: int,
+    episodes: int,
+    seed: int,
+    encoder: nn.Module | None = None,
 ) -> AgentContext:
     """What an agent is built from.
 
@@ -37,6 +43,7 @@ def context_of(
         observation_dim: length of one observation vector, >= 1.
         episodes: of the whole search, >= 1.
         seed: >= 0.
+        encoder: of the embedding, see `AgentContext`.
 
     Raises:
         ValueError: a number is out of range, or there is nothing to decide.
@@ -48,6 +55,7 @@ def context_of(
         num_episodes=episodes,
         seed=seed,
         uniform_keep_ratios=first.uniform_keep_ratios,
+        encoder=encoder,
         choices=first.choices,
         goals=tuple(goals),
     )
