@@ -20,13 +20,13 @@ class SequentialEncoder(nn.Module):
     AGMC (Yu et al., arXiv 2011.12641) embeds the graph into g and lets a recurrent
     decoder play the environment's transition:
 
-        s_0 = tanh(W g + b),   s_{t+1} = GRU(s_t, a_t)
+        s_0, c_0 = tanh(W g + b),   s_{t+1}, c_{t+1} = LSTM(a_t, s_t, c_t)
 
     where a_t is the keep ratio that decision t was *executed* with, and the policy of
     decision t sees s_t. In the published code no gradient reaches encoder and decoder,
-    the recurrence forgets its memory in every step, and a_t is the proposed action;
-    here states are unrolled from the actions whenever an agent asks for features, so
-    that its losses reach all weights, and the state is the memory.
+    the LSTM forgets its memory c in every step, and a_t is the proposed action; here
+    states are unrolled from the actions whenever an agent asks for features, so that
+    its losses reach all weights.
 
     Shapes:
         rows of a `StateEmbedding` [B, dim of the rows or more] -> [B, dim + 3 or more].
@@ -36,7 +36,7 @@ class SequentialEncoder(nn.Module):
         encoder: see `NetworkVectors`.
         dim: of the states, >= 1.
         freeze: leave the graph encoder as it is; the decoder is trained always.
-        see_decision: True: the GRU sees the encoder's vector of decision t+1 besides
+        see_decision: True: the LSTM sees the encoder's vector of decision t+1 besides
             a_t, and s_0 that of decision 0; AGMC's has to learn the order by heart.
         seed: of the first weights.
     """
@@ -60,8 +60,9 @@ class SequentialEncoder(nn.Module):
         beside = self.vectors.dim if see_decision else 0
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            self.first = nn.Linear(self.vectors.dim + beside, dim)
-            self.transition = nn.GRU(1 + beside, dim, batch_first=True)
+            self.first = nn.Linear(self.vectors.dim + beside, 2 * dim)
+            # Three times as fast on a CPU as a GRU of the same width.
+            self.transition = nn.LSTM(1 + beside, dim, batch_first=True)
 
     def forward(self, observations: Tensor) -> Tensor:
         """The features of every observation: its state, then what is known."""
@@ -75,10 +76,12 @@ class SequentialEncoder(nn.Module):
             network = torch.cat([network, decisions[0]])
             following = decisions[1 : last + 1].expand(number, -1, -1)
             seen = torch.cat([seen, following], dim=2)
-        states = torch.tanh(self.first(network)).expand(number, 1, -1)
+        start = torch.tanh(self.first(network)).expand(number, 1, -1)
+        states, memory = start.chunk(2, dim=2)
         if last:
-            start = states.transpose(0, 1).contiguous()
-            states = torch.cat([states, self.transition(seen, start)[0]], dim=1)
+            held = [part.transpose(0, 1).contiguous() for part in (states, memory)]
+            after, _ = self.transition(seen, (held[0], held[1]))
+            states = torch.cat([states, after], dim=1)
         own = states[torch.arange(number), state.decision]
         return torch.cat([own, state.known], dim=1)
 

@@ -33,19 +33,20 @@ def test_states_are_the_recurrence_over_executed_actions(see_decision):
     features = encoder(embedding(plan))
     decisions, network = encoder.vectors()
     spread = (decisions - decisions.mean(0)) / decisions.std(0, correction=0)
-    cell = torch.nn.GRUCell(9 if see_decision else 1, 6)
+    cell = torch.nn.LSTMCell(9 if see_decision else 1, 6)
     cell.load_state_dict(
         {n.removesuffix("_l0"): v for n, v in encoder.transition.state_dict().items()}
     )
     first = torch.cat([network, spread[0]]) if see_decision else network
-    state = torch.tanh(encoder.first(first))
+    state, memory = torch.tanh(encoder.first(first)).chunk(2)
     for step, decision in enumerate(space):
         torch.testing.assert_close(features[step, :6], state, atol=1e-5, rtol=1e-4)
         action = torch.tensor([plan.keep_ratio[decision.name]])
         if see_decision and step + 1 < len(space):
             action = torch.cat([action, spread[step + 1]])
         if step + 1 < len(space):
-            state = cell(action[None], state[None])[0]
+            state, memory = cell(action[None], (state[None], memory[None]))
+            state, memory = state[0], memory[0]
     assert torch.equal(features[:, 6:], embedding(plan)[:, -3:])
 
 
