@@ -217,6 +217,12 @@ def _rules(context: EmbeddingContext) -> Embedding:
     return rules(context)
 
 
+def _multistage(context: EmbeddingContext) -> Embedding:
+    from agmc.embedding.multistage import multistage
+
+    return multistage(context)
+
+
 def _sequential(context: EmbeddingContext) -> Embedding:
     from agmc.embedding.sequential import sequential
 
@@ -243,6 +249,7 @@ AGENTS: Mapping[str, BuildAgent] = {
 }
 EMBEDDINGS: Mapping[str, BuildEmbedding] = {
     "autoencoder": _autoencoder,
+    "multistage": _multistage,
     "rules": _rules,
     "sequential": _sequential,
 }
