@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -90,15 +91,10 @@ class NetworkState(nn.Module):
         carriers.index_add_(1, torch.from_numpy(position), carriers_of(graph))
 
         self.feature_maps = tuple(converter.nodes[node] for node in nodes)
-        forms = [
-            widths.size_form((name, 1))
-            if len(graph.tensors[name].shape) > 1
-            else (1.0, np.zeros(len(self._sizes)))
-            for name in self.feature_maps
-        ]
-        self._offsets = np.array([offset for offset, _ in forms])
-        self._slopes = np.array([slope for _, slope in forms]).T
-        self._full = self._sizes @ self._slopes + self._offsets
+        read = converter.edge_index[0][np.array(row_of) >= 0]
+        self._channels = _Channels(widths, self.feature_maps)
+        self._read = _Channels(widths, [converter.nodes[node] for node in read])
+        self._full = self._channels(self._sizes[None])
         self._macs_row = rows[rows >= 0]
         held = {
             "edge_index": torch.stack([source, target]),
@@ -119,20 +115,47 @@ class NetworkState(nn.Module):
             plans: shares of the channels that the groups keep, [P, num_decisions].
         """
         counts = np.rint(plans.double().numpy() * self._sizes)
-        channels = (counts @ self._slopes + self._offsets).T
+        channels, read = self._channels(counts), self._read(counts)
         macs = self._widths.macs(counts)
         of_layers = macs[:, self._macs_row].T
-        source, target = self.edge_index[:, self.layers].numpy()
-        logs = np.log2(1 + channels) / 15
-        left = channels / np.maximum(1, self._full[:, None])
+        made = channels[self.edge_index[1, self.layers].numpy()]
+        left = channels / np.maximum(1, self._full)
         now = of_layers / np.maximum(1.0, macs.sum(axis=1))
-        layers = [logs[source], logs[target], np.sqrt(now)]
-        layers.append(np.sqrt(of_layers / self._total))
+        layers = [
+            _log(read),
+            _log(made),
+            np.sqrt(now),
+            np.sqrt(of_layers / self._total),
+        ]
         return Numbers(
-            torch.from_numpy(np.stack([logs, left], axis=2)).float(),
+            torch.from_numpy(np.stack([_log(channels), left], axis=2)).float(),
             torch.from_numpy(np.stack(layers, axis=2)).float(),
-            torch.from_numpy(channels[source]).float(),
+            torch.from_numpy(read).float(),
         )
+
+
+class _Channels:
+    """How many channels feature maps have, in closed form."""
+
+    def __init__(self, widths: Widths, names: Sequence[str]) -> None:
+        tensors, groups = widths.graph.tensors, widths.graph.groups
+        forms = [
+            widths.size_form((name, 1))
+            if len(tensors[name].shape) > 1
+            else (1.0, np.zeros(len(groups)))
+            for name in names
+        ]
+        self._offsets = np.array([[offset] for offset, _ in forms])
+        self._slopes = np.array([slope for _, slope in forms])
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Float64 [number of names, P], of counts [P, num_groups]."""
+        channels: np.ndarray = self._slopes @ counts.T + self._offsets
+        return channels
+
+
+def _log(channels: np.ndarray) -> np.ndarray:
+    return np.log2(1 + channels) / 15
 
 
 def _drawn_together(
