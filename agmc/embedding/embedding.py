@@ -72,6 +72,14 @@ class Embedding(ABC):
         """
         return self.rows(kept_channels(self.graph, plan))
 
+    @property
+    def fitted(self) -> str:
+        """Names what the rows were fitted on, but for the encoder; "" for nothing.
+
+        A policy over fitted rows means something over rows of the same fit alone.
+        """
+        return ""
+
     @abstractmethod
     def rows(self, counts: np.ndarray) -> Tensor:
         """All rows, float32 [num_decisions, dim].

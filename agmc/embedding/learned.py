@@ -70,6 +70,14 @@ class LearnedEmbedding(Embedding):
         self._spread = torch.where(spread > 1e-6, spread, torch.inf)
         self._unpruned = self._scaled(unpruned)
 
+    @property
+    def fitted(self) -> str:
+        """Hex digits that name the weights of the encoder."""
+        digest = hashlib.sha256()
+        for name, value in self.autoencoder.state_dict().items():
+            digest.update(f"{name} {value.tolist()}".encode())
+        return digest.hexdigest()
+
     def rows(self, counts: np.ndarray) -> Tensor:
         """All rows, float32 [num_decisions, dim], see `Embedding.rows`."""
         if self._follow_plan:

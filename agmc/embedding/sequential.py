@@ -92,7 +92,7 @@ def sequential(
     dim: int = 32,
     freeze: bool = True,
     see_decision: bool = False,
-    encoder: Callable[[EmbeddingContext], Embedding] = autoencoder,
+    graph_encoder: Callable[[EmbeddingContext], Embedding] = autoencoder,
 ) -> StateEmbedding:
     """Builds the embedding `sequential`: the agent trains AGMC's decoder.
 
@@ -102,16 +102,16 @@ def sequential(
         freeze: True: the graph encoder stays as it was fitted; False: the agent trains
             it on.
         see_decision: see `SequentialEncoder`.
-        encoder: builds the `LearnedEmbedding` whose graph encoder it is.
+        graph_encoder: builds the `LearnedEmbedding` whose encoder it is.
 
     Raises:
-        ValueError: a number is out of range, or the encoder is none of a graph.
+        ValueError: a number is out of range, or it builds another embedding.
     """
-    fitted = encoder(context)
+    fitted = graph_encoder(context)
     if not isinstance(fitted, LearnedEmbedding):
         raise ValueError(
-            "encoder must be a frozen auto-encoder (encoder.freeze=true); freeze=false "
-            "of the embedding itself trains it"
+            "graph_encoder must be a frozen auto-encoder (graph_encoder.freeze=true); "
+            "freeze=false of the embedding itself trains it"
         )
     made = SequentialEncoder(
         context.graph,

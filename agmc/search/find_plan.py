@@ -41,6 +41,7 @@ from agmc.search.episode_log import EpisodeLog
 from agmc.search.evaluator import Evaluator
 from agmc.search.found import Found
 from agmc.search.goals import context_of, goal_of
+from agmc.search.policy import Policy
 from agmc.search.rehearsal import rehearse_agent
 from agmc.search.repair import pruner_of
 from agmc.search.reward import Reward, reward_for
@@ -77,6 +78,7 @@ def find_plan(
     directory: str | os.PathLike[str] | None = None,
     graph: ModelGraph | None = None,
     workers: Workers | int = 1,
+    policy: Policy | None = None,
     on_stage: Callable[[str], None] | None = None,
     on_episode: OnEpisode | None = None,
 ) -> Found:
@@ -116,6 +118,7 @@ def find_plan(
         graph: of the model, where it was traced before; None traces it.
         workers: evaluations at a time, each in a process of its own, or `Workers` for
             a Ray cluster.
+        policy: what the agent begins with and leaves behind; None: nothing.
         on_stage: called with "embedding" and "search" when these begin.
         on_episode: see `search`.
 
@@ -127,6 +130,7 @@ def find_plan(
     """
     budgets = Budgets.of(budget)
     reward = reward_for(budgets, reward)
+    policy = Policy() if policy is None else policy
     workers = Workers(workers=workers) if isinstance(workers, int) else workers
     build_embedding = _choose("embedding", embedding, EMBEDDINGS)
     build_agent = _choose("agent", agent, AGENTS)
@@ -137,9 +141,11 @@ def find_plan(
     cost_model = CostModel(graph, tables)
     bounds = [rung.bind(cost_model, space) for rung in budgets.rungs]
     goals = tuple(goal_of(bound) for bound in bounds)
+    episodes = policy.total(episodes, len(bounds))
     agent_to_be = rehearse_agent(build_agent, goals, episodes=episodes, seed=seed)
+    policy.check(agent_to_be)
     in_flight = in_flight_of(agent_to_be, workers.proposals)
-    log, checkpoint = None, None
+    log, checkpoint, run = None, None, ""
     if directory is not None:
         run = run_key(
             model,
@@ -157,10 +163,11 @@ def find_plan(
             corpus=corpus,
             tables=tables,
             in_flight=in_flight,
+            **({"policy": policy.digest} if policy.load else {}),
         )
         log = EpisodeLog(Path(directory) / "episodes.jsonl", run)
         checkpoint = Path(directory) / "embedding.safetensors"
-        if len(log.records) >= episodes:
+        if len(log.records) >= episodes and policy.kept(run):
             return Found.best_of(log.records[:episodes], bounds)
     execution = Execution() if execution is None else execution
     pruner = pruner_of(model, graph, data, importance, execution)
@@ -183,16 +190,20 @@ def find_plan(
         seed=seed,
         encoder=observe.encoder,
     )
+    acting = build_agent(context)
+    policy.begin(acting, observe)
     try:
         with workers.executor_of(evaluate) as executor:
-            return search(
+            found = search(
                 env,
-                build_agent(context),
+                acting,
                 episodes=episodes,
                 log=log,
                 on_episode=on_episode,
                 executor=executor,
                 in_flight=in_flight,
+                greedy=policy.greedy(len(bounds)),
+                replay=policy.save is not None,
             )
     except RewardError as failure:
         if directory is None:
@@ -202,6 +213,8 @@ def find_plan(
         raise RewardError(f"{failure}; the plan is in {path}", failure.plan) from (
             failure.__cause__
         )
+    policy.keep(acting, observe, run=run)
+    return found
 
 
 def _autoencoder(context: EmbeddingContext) -> Embedding:

@@ -21,7 +21,7 @@ QUICK = functools.partial(
 def made(graph=None, **knobs):
     graph = residual_graph(8, 2) if graph is None else graph
     context = EmbeddingContext(graph, PlanSpace(graph), seed=3)
-    return sequential(context, dim=6, encoder=QUICK, **knobs)
+    return sequential(context, dim=6, graph_encoder=QUICK, **knobs)
 
 
 @pytest.mark.parametrize("see_decision", [False, True])
@@ -101,6 +101,6 @@ def test_mistakes_are_refused():
     graph = chain_graph()
     context = EmbeddingContext(graph, PlanSpace(graph))
     with pytest.raises(ValueError, match="dim"):
-        sequential(context, dim=0, encoder=QUICK)
-    with pytest.raises(ValueError, match="encoder must be"):
-        sequential(context, encoder=rules)
+        sequential(context, dim=0, graph_encoder=QUICK)
+    with pytest.raises(ValueError, match="graph_encoder must be"):
+        sequential(context, graph_encoder=rules)
