@@ -194,7 +194,7 @@ def test_an_agent_that_keeps_nothing_is_refused_before_the_search(tmp_path):
             directory=tmp_path,
             policy=Policy(save=str(tmp_path / "policy.safetensors")),
         )
-    assert not (tmp_path / "episodes.jsonl").exists()
+    assert not (tmp_path / "episodes.jsonl").read_text()
 
 
 def test_files_that_are_no_policies_are_refused(tmp_path):
