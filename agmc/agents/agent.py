@@ -60,6 +60,8 @@ class AgentContext:
         encoder: trained end to end with the agent where given; maps observations
             `[B, observation_dim]` to features `[B, F]`, without randomness.
         choices: for agents that weigh whole plans; None where nothing is known.
+        look: what would be observed along the uniform plan, `[num_decisions,
+            observation_dim]`, before it was played; None where nobody can tell.
         goals: the budgets of a search that has several, the first as above: episode i
             is under `goals[i % len(goals)]`. Observations tell them apart as well.
 
@@ -74,6 +76,7 @@ class AgentContext:
     uniform_keep_ratios: tuple[float, ...]
     encoder: nn.Module | None = None
     choices: Choices | None = None
+    look: Callable[[], Tensor] | None = None
     goals: tuple[Goal, ...] = ()
 
     def __post_init__(self) -> None:

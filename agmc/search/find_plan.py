@@ -189,6 +189,7 @@ def find_plan(
         episodes=episodes,
         seed=seed,
         encoder=observe.encoder,
+        look=env.look,
     )
     acting = build_agent(context)
     policy.begin(acting, observe)

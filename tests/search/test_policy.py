@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from search_nets import tiny_net, tiny_splits
 from torch import nn
 
-from agmc.agents import DDPG, PPO, Agent
+from agmc.agents import DDPG, PPO, Agent, Critic
 from agmc.embedding.multistage import multistage
 from agmc.embedding.rules import RulesEmbedding, rules
 from agmc.search.find_plan import find_plan
@@ -223,3 +223,27 @@ def test_numbers_out_of_range_are_refused(tmp_path):
     find(policy=Policy(save=str(path)))
     with pytest.raises(ValueError, match="must be >= 0"):
         Policy(load=str(path), episodes=-1)
+
+
+def test_what_the_critic_found_goes_to_another_network(tmp_path):
+    path = tmp_path / "policy.safetensors"
+    plans = {}
+    for net, knobs in (
+        (tiny_net(), {"save": str(path)}),
+        (deep_net(), {"load": str(path), "episodes": 0}),
+        (deep_net(), {}),
+    ):
+        found = find_plan(
+            net,
+            tiny_splits(),
+            "macs:0.5",
+            execution=EXECUTION,
+            embedding=rules,
+            agent=functools.partial(Critic, first_plans=2),
+            episodes=6,
+            round_to=1,
+            policy=Policy(**knobs),
+        )
+        plans[tuple(knobs)] = [record.plan for record in found.episodes]
+    (zero_shot,), (uniform, *_) = list(plans.values())[1:]
+    assert zero_shot != uniform
