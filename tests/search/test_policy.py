@@ -227,23 +227,27 @@ def test_numbers_out_of_range_are_refused(tmp_path):
 
 def test_what_the_critic_found_goes_to_another_network(tmp_path):
     path = tmp_path / "policy.safetensors"
-    plans = {}
-    for net, knobs in (
-        (tiny_net(), {"save": str(path)}),
-        (deep_net(), {"load": str(path), "episodes": 0}),
-        (deep_net(), {}),
-    ):
+    made, agents = [], []
+
+    def agent(context):
+        agents.append(Critic(context, first_plans=2))
+        return agents[-1]
+
+    for net, policy in ((tiny_net(), {"save": path}), (deep_net(), {"load": path})):
+        knobs = {"episodes": 0} if "load" in policy else {}
         found = find_plan(
             net,
             tiny_splits(),
             "macs:0.5",
             execution=EXECUTION,
             embedding=rules,
-            agent=functools.partial(Critic, first_plans=2),
+            agent=agent,
             episodes=6,
             round_to=1,
-            policy=Policy(**knobs),
+            policy=Policy(**policy, **knobs),
         )
-        plans[tuple(knobs)] = [record.plan for record in found.episodes]
-    (zero_shot,), (uniform, *_) = list(plans.values())[1:]
-    assert zero_shot != uniform
+        made.append(len(found.episodes))
+    assert made == [6, 1]
+    teacher, learner = (one.policy_state() for one in agents)
+    assert teacher["slopes"].any() and teacher["curves"].any()
+    assert all(torch.equal(teacher[name], learner[name]) for name in teacher)
