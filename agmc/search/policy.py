@@ -39,8 +39,8 @@ class Policy:
         ValueError: a number is out of range, or `load` is no policy.
     """
 
-    save: str | os.PathLike[str] | None = None
-    load: str | os.PathLike[str] | None = None
+    save: str | None = None
+    load: str | None = None
     episodes: int | None = None
 
     def __post_init__(self) -> None:

@@ -308,4 +308,4 @@ def test_an_embedding_without_an_encoder_leaves_the_agent_without_one():
         return Random(context)
 
     find(agent=agent, episodes=1)
-    assert seen == [None]
+    assert seen == [None, None]
