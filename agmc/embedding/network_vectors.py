@@ -35,19 +35,20 @@ class NetworkVectors(nn.Module):
         self._remembered: tuple[Tensor, tuple[Tensor, Tensor]] | None = None
         self.carriers: Tensor
         self.register_buffer("carriers", carriers_of(graph), persistent=False)
-        _train_what_is_used(encoder, self._unpruned)
-        if freeze:
-            encoder.requires_grad_(False)
+        used = _used(encoder, self._unpruned)
+        self._held = [*used, *encoder.buffers()]
+        encoder.requires_grad_(False)
+        for parameter in used:
+            parameter.requires_grad_(not freeze)
         with torch.no_grad():
             self.dim = self()[0].shape[1]
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Vectors of the unpruned network: [num_decisions, dim] and [dim]."""
-        if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
+        if torch.is_grad_enabled() and self._held[0].requires_grad:
             return self._vectors()
         # Compared and not counted: a fused optimiser leaves the versions as they are.
-        held = (*self.encoder.parameters(), *self.encoder.buffers())
-        weights = torch.cat([value.detach().flatten() for value in held])
+        weights = torch.cat([value.detach().flatten() for value in self._held])
         if self._remembered is None or not torch.equal(self._remembered[0], weights):
             self._remembered = weights, self._vectors()
         return self._remembered[1]
@@ -94,12 +95,12 @@ def standardised(vectors: Tensor, unpruned: Tensor) -> Tensor:
     return (vectors - mean) * torch.where(varies, variance, 1.0).rsqrt() * varies
 
 
-def _train_what_is_used(encoder: nn.Module, data: Data) -> None:
-    """Freezes the parameters that the vectors do not depend on."""
-    parameters = [p for p in encoder.parameters() if p.requires_grad]
+def _used(encoder: nn.Module, data: Data) -> list[nn.Parameter]:
+    """The parameters that the vectors depend on."""
+    parameters = list(encoder.requires_grad_(True).parameters())
     with torch.enable_grad():
         gradients = torch.autograd.grad(
             encoder(data).sum(), parameters, allow_unused=True
         )
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.requires_grad_(gradient is not None)
+    pairs = zip(parameters, gradients, strict=True)
+    return [parameter for parameter, gradient in pairs if gradient is not None]
