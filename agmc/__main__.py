@@ -29,6 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from agmc.commands import COMMANDS
 from agmc.job import Job
 from agmc.knobs import check_knobs
+from agmc.search.policy import Policy
 from agmc.search.workers import Workers
 
 _log = logging.getLogger("agmc")
@@ -173,6 +174,7 @@ def _job(config: DictConfig) -> Job:
         "round_to": round_to,
         "episodes": config.search.episodes,
         "workers": {key: config.search[key] for key in _WORKERS},
+        "policy": {str(key): value for key, value in config.policy.items()},
         "reconstruction_images": evaluator.reconstruction_images,
         "recalibration_images": evaluator.recalibration_images,
         "batch_size": evaluator.batch_size,
@@ -183,6 +185,7 @@ def _job(config: DictConfig) -> Job:
     }
     check_knobs(Job, values)
     check_knobs(Workers, values["workers"], name="search")
+    check_knobs(Policy, values["policy"], name="policy")
     record = {
         "settings": {
             "model": config.model.name,

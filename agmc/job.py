@@ -30,6 +30,7 @@ class Job:
         round_to: likewise.
         episodes: of the search.
         workers: of the search: the arguments of `agmc.search.workers.Workers`.
+        policy: of the search: the arguments of `agmc.search.policy.Policy`.
         reconstruction_images: training images for the least squares; 0 = off.
         recalibration_images: training images for batch norm; 0 = off.
         batch_size: images per forward pass of an evaluation.
@@ -54,6 +55,7 @@ class Job:
     round_to: int | Mapping[str, int]
     episodes: int
     workers: Mapping[str, Any]
+    policy: Mapping[str, Any]
     reconstruction_images: int
     recalibration_images: int
     batch_size: int

@@ -43,6 +43,7 @@ VARIES: dict[str, set[str]] = {
 }
 GIVEN: set[str] = {
     "encoder",  # a module of the embedding, for agents trained end to end
+    "graph_encoder",  # of another embedding, whose file stands in the defaults
     "networks",  # other networks for the auto-encoder to learn from
     "progress",  # told about every step
     "on_epoch",
@@ -82,7 +83,11 @@ def mismatches(node: dict[str, Any], group: str) -> list[str]:
         for name, parameter in parameters.items()
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name in varies
     ]
-    keys = [key for key in node if not (key.startswith("_") and key.endswith("_"))]
+    keys = [
+        key
+        for key in node
+        if key != "defaults" and not (key.startswith("_") and key.endswith("_"))
+    ]
     expected = [name for name in leading if name in keys] + knobs
     found = []
     if keys != expected:

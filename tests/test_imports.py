@@ -60,7 +60,7 @@ OWNERS: dict[str, set[str]] = {
     "onnx": {"export"},
     "onnxruntime": {"export"},
     "onnxscript": {"export"},
-    "safetensors": {"export", "models", "training", "embedding", "data"},
+    "safetensors": {"export", "models", "training", "embedding", "data", "search"},
     "scipy": {"agents", "report"},
     "optuna": {"agents"},
     "ray": {"search"},

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +60,8 @@ class AgentContext:
         encoder: trained end to end with the agent where given; maps observations
             `[B, observation_dim]` to features `[B, F]`, without randomness.
         choices: for agents that weigh whole plans; None where nothing is known.
+        look: what would be observed along the uniform plan, `[num_decisions,
+            observation_dim]`, before it was played; None where nobody can tell.
         goals: the budgets of a search that has several, the first as above: episode i
             is under `goals[i % len(goals)]`. Observations tell them apart as well.
 
@@ -74,6 +76,7 @@ class AgentContext:
     uniform_keep_ratios: tuple[float, ...]
     encoder: nn.Module | None = None
     choices: Choices | None = None
+    look: Callable[[], Tensor] | None = None
     goals: tuple[Goal, ...] = ()
 
     def __post_init__(self) -> None:
@@ -180,6 +183,31 @@ class Agent(ABC):
     @abstractmethod
     def observe(self, episode: Episode) -> None:
         """Learn from one finished episode."""
+
+    def policy_state(self) -> Mapping[str, Tensor]:
+        """What it has learned and an agent on another network can begin with.
+
+        Returns:
+            Name -> tensor; of nothing that one network alone has.
+
+        Raises:
+            ValueError: it learns nothing of the kind.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no policy that could be kept; take agent=ddpg, "
+            "td3, ppo, reinforce or critic"
+        )
+
+    def load_policy_state(self, state: Mapping[str, Tensor]) -> None:
+        """Begin with what another agent of this class has learned.
+
+        To be called before the first episode. From then on `act` without exploration
+        plays the other's policy, and learning goes on from it without a warm-up.
+
+        Raises:
+            ValueError: it learns nothing of the kind, or the tensors do not fit.
+        """
+        self.policy_state()
 
     def probe(self, index: int) -> Sequence[float] | None:
         """Ask for a measurement in the place of episode `index`.

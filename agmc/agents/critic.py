@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Mapping
 
 import numpy as np
+import torch
 from scipy.stats import norm
 from torch import Tensor
 
 from agmc.agents import checks
+from agmc.agents.actor_critic import feature_encoder
 from agmc.agents.agent import Agent, AgentContext, Episode, Goal
-from agmc.agents.gaussian_process import GaussianProcess
+from agmc.agents.policy_state import check_state, load_state, state_of
 from agmc.agents.proposals import Proposals
+from agmc.agents.shared_effects import SharedEffects
+from agmc.agents.taught_process import TaughtProcess
 
 _ELITES = 10
 _SURVIVORS = 24
@@ -33,6 +38,11 @@ class Critic(Agent):
     observed, with several evaluations under way, count as the critic expects them.
     Several budgets share one critic: each takes its turn, and what was learned under
     one of them holds for the others.
+
+    Its policy, see `Agent`, are the shared slopes and curves as a function of what is
+    seen of a decision, encoder included where there is one. An agent that begins with
+    them plays the plan that they promise most of, and expects of every plan what they
+    say, as far as that has been true of the plans it has tried.
 
     Args:
         context: needs `choices`.
@@ -77,8 +87,15 @@ class Critic(Agent):
             (np.array(goal.uniform_keep_ratios), Proposals(goal.choices, random))
             for goal in context.goals or (single,)
         ]
-        self._observations: np.ndarray | None = None
-        self._process: GaussianProcess | None = None
+        self._encoder, num_features = feature_encoder(
+            context.encoder, context.observation_dim
+        )
+        self._look = context.look
+        self._features: np.ndarray | None = None
+        self._taught: SharedEffects | None = None
+        self._promised: dict[int, np.ndarray] = {}
+        self._start = SharedEffects.none(num_features).state()
+        self._process: TaughtProcess | None = None
         self._pending: deque[np.ndarray] = deque()
         self._step = 0
         self._plans: list[np.ndarray] = []
@@ -86,7 +103,12 @@ class Critic(Agent):
 
     def begin_episode(self, index: int) -> None:
         """Decide on the whole plan."""
-        uniform, proposals = self._goals[index % len(self._goals)]
+        goal = index % len(self._goals)
+        uniform, proposals = self._goals[goal]
+        if self._taught is not None:
+            if goal not in self._promised:
+                self._promised[goal] = self._most_promising(proposals, uniform)
+            uniform = self._promised[goal]
         if index < len(self._goals):
             plan = uniform
         elif index < self._first_plans + len(self._goals) - 1 or len(self._plans) < 2:
@@ -105,8 +127,8 @@ class Critic(Agent):
     def observe(self, episode: Episode) -> None:
         """Remember what the plan was worth."""
         self._pending.popleft()
-        if self._observations is None:
-            self._observations = episode.observations.double().numpy()
+        if self._features is None:
+            self._features = self._seen(episode.observations)
         self._plans.append(episode.actions.double().numpy())
         self._rewards.append(episode.reward)
 
@@ -119,13 +141,35 @@ class Critic(Agent):
         expected, _ = process.predict(self._numbers(plans))
         best = expected.max()  # without the noise of a single evaluation
 
-        def worth(candidates: np.ndarray) -> np.ndarray:
+        def improvement(candidates: np.ndarray) -> np.ndarray:
             mean, deviation = process.predict(self._numbers(candidates))
             z = (mean - best) / deviation
-            improvement: np.ndarray = deviation * (z * norm.cdf(z) + norm.pdf(z))
-            return improvement
+            worth: np.ndarray = deviation * (z * norm.cdf(z) + norm.pdf(z))
+            return worth
 
         elites = plans[np.argsort(-expected)[:_ELITES]]
+        return self._screened(proposals, uniform, elites, improvement)
+
+    def _most_promising(self, proposals: Proposals, uniform: np.ndarray) -> np.ndarray:
+        """The plan of the highest reward by what was taught alone."""
+        assert self._taught is not None and self._look is not None
+        if self._features is None:
+            self._features = self._seen(self._look())
+        features, taught = self._features, self._taught
+
+        def promise(candidates: np.ndarray) -> np.ndarray:
+            return taught.expected(features, self._numbers(candidates))
+
+        return self._screened(proposals, uniform, uniform[None], promise)
+
+    def _screened(
+        self,
+        proposals: Proposals,
+        uniform: np.ndarray,
+        elites: np.ndarray,
+        worth: Callable[[np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """The plan worth most that the cross-entropy method finds around others."""
         candidates = proposals.around(elites, self._num_proposals)
         worths = worth(candidates)
         for _ in range(self._rounds):
@@ -158,13 +202,14 @@ class Critic(Agent):
             chosen = np.sort(np.concatenate([best, latest]))
         return np.array(self._plans)[chosen], rewards[chosen]
 
-    def _learn(self, plans: np.ndarray, rewards: np.ndarray) -> GaussianProcess:
+    def _learn(self, plans: np.ndarray, rewards: np.ndarray) -> TaughtProcess:
         """The critic after these plans."""
         numbers = self._numbers(plans)
         scaled = (rewards - rewards.mean()) / max(float(rewards.std()), 1e-9)
         due = len(self._plans) % self._refit == 0
         if self._process is None:
-            self._process, due = GaussianProcess(self._alike()), True
+            assert self._features is not None
+            self._process, due = TaughtProcess(self._features, self._taught), True
         if due:
             self._process.fit(numbers, scaled)
         self._process.condition(numbers, scaled)
@@ -176,18 +221,28 @@ class Critic(Agent):
             )
         return self._process
 
-    def _alike(self) -> np.ndarray:
-        """Describes decisions: what all have in common, and what was observed of each.
+    def policy_state(self) -> Mapping[str, Tensor]:
+        """Shared slopes and curves, and the encoder; see `Agent`."""
+        effects = self._start
+        if len(self._plans) > 1:
+            effects = self._learn(*self._known()).effects().state()
+        encoder = state_of(self._encoder)
+        return {**effects, **{f"encoder.{n}": value for n, value in encoder.items()}}
 
-        Scaled so that the shared slopes have about the variance of one alone.
-        """
-        assert self._observations is not None
-        rows = self._observations - self._observations.mean(0)
-        spread = rows.std(0)
-        rows = rows[:, spread > 1e-9] / spread[spread > 1e-9]
-        rows = rows / np.sqrt(max(rows.shape[1], 1))
-        described = np.concatenate([np.ones((len(rows), 1)), rows], axis=1)
-        return described / np.sqrt(len(rows))
+    def load_policy_state(self, state: Mapping[str, Tensor]) -> None:
+        """Expect what another critic has found; see `Agent`."""
+        if self._look is None:
+            raise ValueError("this agent plans ahead; it needs context.look")
+        check_state(self.policy_state(), state)
+        own = {n.removeprefix("encoder."): v for n, v in state.items() if "." in n}
+        load_state(self._encoder, own)
+        self._taught, self._start = SharedEffects.of_state(state), dict(state)
+
+    def _seen(self, observations: Tensor) -> np.ndarray:
+        """The features of observations, float64 `[D, F]`."""
+        with torch.no_grad():
+            features: np.ndarray = self._encoder(observations).double().numpy()
+        return features
 
     def _numbers(self, plans: np.ndarray) -> np.ndarray:
         """What the critic sees of plans `[N, D]`."""

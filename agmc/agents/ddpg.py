@@ -106,14 +106,12 @@ class DDPG(ReplayAgent[ActorCritic]):
         networks, targets = self.networks, self.targets
         baseline = self._baseline.follow(batch.rewards.mean().item())
 
-        with torch.no_grad():
-            following = targets.encoder(batch.next_observations)
-            next_values = targets.critic(following, targets.actor(following))
-            wanted = (
-                batch.rewards
-                - baseline
-                + self._discount * batch.continues * next_values
-            )
+        wanted = batch.rewards - baseline
+        if self._discount:  # 0 spares a pass of the encoder
+            with torch.no_grad():
+                following = targets.encoder(batch.next_observations)
+                next_values = targets.critic(following, targets.actor(following))
+                wanted = wanted + self._discount * batch.continues * next_values
         values = networks.critic(networks.encoder(batch.observations), batch.actions)
         descend(self._critic_adam, functional.mse_loss(values, wanted))
 

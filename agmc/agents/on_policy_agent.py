@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from agmc.agents import checks
 from agmc.agents.agent import Agent, AgentContext, Episode
 from agmc.agents.exploration import NoiseSchedule
 from agmc.agents.gaussian_policy import GaussianPolicy, Trajectory, draw
+from agmc.agents.policy_state import load_state, state_of
 
 
 class OnPolicyAgent(Agent):
@@ -111,6 +112,14 @@ class OnPolicyAgent(Agent):
     def num_explored(self) -> int:
         """Return how many decisions were explored since the episode began."""
         return len(self._draws)
+
+    def policy_state(self) -> Mapping[str, Tensor]:
+        """Encoder, policy and value; see `Agent`."""
+        return state_of(self.policy)
+
+    def load_policy_state(self, state: Mapping[str, Tensor]) -> None:
+        """Begin with these weights; see `Agent`."""
+        load_state(self.policy, state)
 
     @abstractmethod
     def learn(self, batch: Sequence[Trajectory]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from agmc.agents import checks
 from agmc.agents.actor_critic import feature_encoder
-from agmc.agents.agent import AgentContext
+from agmc.agents.agent import Agent, AgentContext
 from agmc.agents.clipped_surrogate import ClippedSurrogate
 from agmc.agents.gaussian_policy import GaussianPolicy, Trajectory
 from agmc.agents.on_policy_agent import OnPolicyAgent
@@ -154,6 +154,14 @@ class PPOVector(OnPolicyAgent):
         if self._plan is None or not self._draws:
             return 0
         return self._num_decisions - len(self._plan)
+
+    def policy_state(self) -> Mapping[str, Tensor]:
+        """Refused: the policy is of all decisions of one network at once."""
+        return Agent.policy_state(self)
+
+    def load_policy_state(self, state: Mapping[str, Tensor]) -> None:
+        """Refused, see `policy_state`."""
+        Agent.load_policy_state(self, state)
 
     def learn(self, batch: Sequence[Trajectory]) -> None:
         """Climb the clipped surrogate."""

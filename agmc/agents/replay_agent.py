@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import torch
@@ -15,6 +17,7 @@ from agmc.agents.agent import Agent, AgentContext, Episode
 from agmc.agents.baseline import RunningBaseline
 from agmc.agents.best_episodes import BestEpisodesReplay
 from agmc.agents.exploration import NoiseSchedule, truncated_normal
+from agmc.agents.policy_state import load_state, state_of
 from agmc.agents.replay import Transitions
 
 Networks = TypeVar("Networks", bound=ActorCritic)
@@ -131,6 +134,16 @@ class ReplayAgent(Agent, Generic[Networks]):
             return
         for _ in range(self._updates_per_step * len(episode.actions)):
             self.update(self.replay.sample(self._batch_size, generator=self._generator))
+
+    def policy_state(self) -> Mapping[str, Tensor]:
+        """Encoder, actor and critics; see `Agent`."""
+        return state_of(self.networks)
+
+    def load_policy_state(self, state: Mapping[str, Tensor]) -> None:
+        """Begin with these networks, and without a warm-up; see `Agent`."""
+        load_state(self.networks, state)
+        load_state(self.targets, state)
+        self._schedule = replace(self._schedule, warmup_share=0.0)
 
     @abstractmethod
     def update(self, batch: Transitions) -> None:

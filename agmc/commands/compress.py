@@ -31,6 +31,7 @@ from agmc.search.bound import BoundBudget
 from agmc.search.budgets import Budgets
 from agmc.search.find_plan import find_plan
 from agmc.search.goals import goal_of
+from agmc.search.policy import Policy
 from agmc.search.rehearsal import (
     rehearse_agent,
     rehearse_evaluator,
@@ -107,6 +108,7 @@ def _rooms_of_the_search(job: Job) -> dict[str, Any]:
         "evaluator": job.make("search.evaluator"),
         "corpus": job.make("search.corpus"),
         "workers": Workers(**job.workers),
+        "policy": Policy(**job.policy),
     }
 
 
@@ -121,7 +123,9 @@ def _rehearse(
     """Tries the search out on the network as it is, trained or not."""
     bounds = [r.bind(bound.cost_model, bound.space) for r in bound.budgets.rungs]
     goals = [goal_of(bound) for bound in bounds]
-    rehearse_agent(rooms["agent"], goals, episodes=job.episodes, seed=job.seed)
+    episodes = rooms["policy"].total(job.episodes, len(goals))
+    agent = rehearse_agent(rooms["agent"], goals, episodes=episodes, seed=job.seed)
+    rooms["policy"].check(agent)
     rehearse_reward(reward, bound)
     room = {name: rooms[name] for name in ("importance", "execution")}
     rehearse_evaluator(rooms["evaluator"], model, splits, bound, **room)
@@ -136,7 +140,9 @@ def _search(
     progress: Progress,
 ) -> tuple[Plan, dict[str, Any]]:
     """The best plan that the search finds, and what the record says of the search."""
-    watch = Watch(progress, Budgets.of(job.budget))
+    budgets = Budgets.of(job.budget)
+    watch = Watch(progress, budgets)
+    episodes = rooms["policy"].total(job.episodes, len(budgets.rungs))
     found = find_plan(
         model,
         splits,
@@ -149,7 +155,7 @@ def _search(
         directory=job.directory,
         graph=graph,
         on_stage=lambda name: progress.stage(
-            name, total=job.episodes if name == "search" else None, unit="episode"
+            name, total=episodes if name == "search" else None, unit="episode"
         ),
         on_episode=watch,
     )

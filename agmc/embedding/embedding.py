@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from agmc.embedding.columns import Column
 from agmc.graph.model_graph import ModelGraph
@@ -49,10 +49,15 @@ class Embedding(ABC):
     Attributes:
         graph: the network.
         columns: name and unit of every entry of a row; all entries lie in [-1, 1].
+        encoder: trained end to end with the agent where there is one: observations
+            float32 [B, dim or more] -> features float32 [B, F], the same whatever was
+            asked before. What an observation holds behind the row goes into the
+            features as it is.
     """
 
     graph: ModelGraph
     columns: tuple[Column, ...]
+    encoder: nn.Module | None = None
 
     @property
     def dim(self) -> int:
@@ -66,6 +71,14 @@ class Embedding(ABC):
             ValueError: the plan names a group that the network does not have.
         """
         return self.rows(kept_channels(self.graph, plan))
+
+    @property
+    def fitted(self) -> str:
+        """Names what the rows were fitted on, but for the encoder; "" for nothing.
+
+        A policy over fitted rows means something over rows of the same fit alone.
+        """
+        return ""
 
     @abstractmethod
     def rows(self, counts: np.ndarray) -> Tensor:

@@ -14,8 +14,11 @@ from agmc.embedding.checkpoint import key_of, load_autoencoder, save_autoencoder
 from agmc.embedding.columns import Column
 from agmc.embedding.corpus import training_graphs
 from agmc.embedding.embedding import Embedding, EmbeddingContext
+from agmc.embedding.finetuned import FineTunedEncoder
+from agmc.embedding.network_vectors import carriers_of
 from agmc.embedding.progress import PROGRESS_COLUMNS, Progress
 from agmc.embedding.pyg import GraphConverter
+from agmc.embedding.state import StateEmbedding
 from agmc.graph.model_graph import ModelGraph
 from agmc.plan import PlanSpace
 
@@ -34,7 +37,7 @@ class LearnedEmbedding(Embedding):
 
     Args:
         graph: the traced network, with at least one channel group.
-        autoencoder: a fitted one.
+        autoencoder: a fitted one; stays at hand as `autoencoder`.
         follow_plan: False: the vectors are those of the unpruned network, computed
             once; True: those of the network under the plan so far, computed anew for
             every row (a pass of the encoder each, some milliseconds).
@@ -55,21 +58,25 @@ class LearnedEmbedding(Embedding):
             ),
             *PROGRESS_COLUMNS,
         )
-        self._autoencoder = autoencoder
+        self.autoencoder = autoencoder
         self._follow_plan = follow_plan
         self._converter = GraphConverter(graph)
         self._sizes = np.array([group.size for group in graph.groups], dtype=np.int64)
         self._progress = Progress(graph)
-        self._carriers = torch.zeros(len(graph.groups), len(graph.tensors))
-        position = {name: i for i, name in enumerate(graph.tensors)}
-        for g, group in enumerate(graph.groups):
-            carriers = [position[name] for name in group.tensors]
-            self._carriers[g, carriers] = 1 / max(1, len(carriers))
+        self._carriers = carriers_of(graph)
         unpruned = self._vectors(self._sizes)
         self._mean = unpruned.mean(dim=0)
         spread = unpruned.std(dim=0, correction=0)
         self._spread = torch.where(spread > 1e-6, spread, torch.inf)
         self._unpruned = self._scaled(unpruned)
+
+    @property
+    def fitted(self) -> str:
+        """Hex digits that name the weights of the encoder."""
+        digest = hashlib.sha256()
+        for name, value in self.autoencoder.state_dict().items():
+            digest.update(f"{name} {value.tolist()}".encode())
+        return digest.hexdigest()
 
     def rows(self, counts: np.ndarray) -> Tensor:
         """All rows, float32 [num_decisions, dim], see `Embedding.rows`."""
@@ -90,7 +97,7 @@ class LearnedEmbedding(Embedding):
     def _vectors(self, counts: np.ndarray) -> Tensor:
         """The encoder's vectors of all decisions, [num_decisions, dim]."""
         with torch.no_grad():
-            return self._carriers @ self._autoencoder(self._converter.data(counts))
+            return self._carriers @ self.autoencoder(self._converter.data(counts))
 
     def _scaled(self, vectors: Tensor) -> Tensor:
         return ((vectors - self._mean) / self._spread / _REACH).clamp(-1, 1)
@@ -110,7 +117,8 @@ def autoencoder(
     mask: float = 0.2,
     noise: float = 0.2,
     follow_plan: bool = False,
-) -> LearnedEmbedding:
+    freeze: bool = True,
+) -> Embedding:
     """Builds the embedding `autoencoder`: fits it, or reads `context.checkpoint`.
 
     A checkpoint of another network, seed or setting is fitted again and replaced; a
@@ -129,6 +137,8 @@ def autoencoder(
         mask: share of nodes and edges hidden from the encoder, in [0, 1).
         noise: standard deviation added to the vectors, which have spread 1, >= 0.
         follow_plan: see `LearnedEmbedding`.
+        freeze: True: the encoder stays as it was fitted; False: the agent trains it on,
+            see `FineTunedEncoder`.
 
     Raises:
         ValueError: a number is out of range, or the checkpoint is damaged or foreign.
@@ -167,7 +177,12 @@ def autoencoder(
         )
         if path is not None:
             save_autoencoder(model, path, key=key)
-    return LearnedEmbedding(context.graph, model, follow_plan=follow_plan)
+    if freeze:
+        return LearnedEmbedding(context.graph, model, follow_plan=follow_plan)
+    encoder = FineTunedEncoder(
+        context.graph, model, follow_plan=follow_plan, reach=_REACH
+    )
+    return StateEmbedding(context.graph, encoder)
 
 
 def _key(space: PlanSpace, settings: list[float]) -> str:

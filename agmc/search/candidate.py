@@ -30,6 +30,7 @@ class Candidate:
         executed: `[T]`: the executed actions, float32, or the keep ratios of the probe,
             float64.
         seconds: that the proposal took.
+        greedy: whether the agent has only played what it knew.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Candidate:
     observations: Tensor | None
     executed: Tensor
     seconds: float
+    greedy: bool = False
 
     @property
     def probe(self) -> bool:
@@ -44,13 +46,16 @@ class Candidate:
         return self.observations is None
 
 
-def propose(env: CompressionEnv, agent: Agent, index: int) -> Candidate:
+def propose(
+    env: CompressionEnv, agent: Agent, index: int, *, greedy: bool = False
+) -> Candidate:
     """Lets the agent walk through one episode, up to the plan.
 
     Args:
         env: the network under its budget.
         agent: that acts.
         index: of the episode, counted from 0.
+        greedy: without exploration.
     """
     started = time.perf_counter()
     agent.begin_episode(index)
@@ -59,7 +64,7 @@ def propose(env: CompressionEnv, agent: Agent, index: int) -> Candidate:
     plan = None
     while plan is None:
         observations.append(torch.from_numpy(observation))
-        action = agent.act(observations[-1], explore=True)
+        action = agent.act(observations[-1], explore=not greedy)
         observation, info = env.decide(np.array([action], np.float32))
         executed.append(info["executed"])
         plan = info.get("plan")
@@ -69,6 +74,7 @@ def propose(env: CompressionEnv, agent: Agent, index: int) -> Candidate:
         torch.stack(observations),
         torch.tensor(executed),
         time.perf_counter() - started,
+        greedy,
     )
 
 
@@ -134,7 +140,7 @@ def conclude(
     started = time.perf_counter()
     if candidate.observations is None:
         agent.observe_probe(candidate.executed.tolist(), reward)
-    else:
+    elif not (candidate.greedy and agent.on_policy):  # those learn from draws alone
         agent.observe(Episode(candidate.observations, candidate.executed, reward))
     learning = time.perf_counter() - started
     return EpisodeRecord(

@@ -7,8 +7,10 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
+from torch import Tensor
 
 from agmc.embedding.embedding import Embedding
 from agmc.search.bound import BoundBudget
@@ -149,6 +151,20 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         info["plan"] = self.budget.space.plan(self._counts)
         return np.zeros(self.observation_dim, np.float32), info
 
+    def look(self, keep_ratios: Sequence[float]) -> Tensor:
+        """What is observed along a plan under the first budget, without playing it.
+
+        Args:
+            keep_ratios: one a decision.
+
+        Returns:
+            Float32 [num_decisions, observation_dim].
+        """
+        counts = np.rint(np.array(keep_ratios) * self._sizes).astype(np.int64)
+        first = self.budgets[0]
+        rows = [self._seen(t, counts, first) for t in range(self.num_decisions)]
+        return torch.from_numpy(np.stack(rows))
+
     def worth(self, evaluation: Evaluation) -> float:
         """The reward of an evaluated plan.
 
@@ -162,9 +178,12 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return worth_of(outcome, self.reward, evaluation.plan)
 
     def _observation(self) -> np.ndarray:
-        row = self.embedding.row(self._step, self._counts)
+        return self._seen(self._step, self._counts, self.budget)
+
+    def _seen(self, step: int, counts: np.ndarray, budget: BoundBudget) -> np.ndarray:
+        row = self.embedding.row(step, counts)
         seen = row.detach().cpu().numpy().astype(np.float32, copy=True)
         if len(self.budgets) > 1:
-            place = self.budgets.index(self.budget) / (len(self.budgets) - 1)
+            place = self.budgets.index(budget) / (len(self.budgets) - 1)
             seen = np.append(seen, np.float32(place))
         return seen

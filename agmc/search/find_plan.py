@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +42,7 @@ from agmc.search.episode_log import EpisodeLog
 from agmc.search.evaluator import Evaluator
 from agmc.search.found import Found
 from agmc.search.goals import context_of, goal_of
+from agmc.search.policy import Policy
 from agmc.search.rehearsal import rehearse_agent
 from agmc.search.repair import pruner_of
 from agmc.search.reward import Reward, reward_for
@@ -77,6 +79,7 @@ def find_plan(
     directory: str | os.PathLike[str] | None = None,
     graph: ModelGraph | None = None,
     workers: Workers | int = 1,
+    policy: Policy | None = None,
     on_stage: Callable[[str], None] | None = None,
     on_episode: OnEpisode | None = None,
 ) -> Found:
@@ -116,6 +119,7 @@ def find_plan(
         graph: of the model, where it was traced before; None traces it.
         workers: evaluations at a time, each in a process of its own, or `Workers` for
             a Ray cluster.
+        policy: what the agent begins with and leaves behind; None: nothing.
         on_stage: called with "embedding" and "search" when these begin.
         on_episode: see `search`.
 
@@ -127,6 +131,7 @@ def find_plan(
     """
     budgets = Budgets.of(budget)
     reward = reward_for(budgets, reward)
+    policy = Policy() if policy is None else policy
     workers = Workers(workers=workers) if isinstance(workers, int) else workers
     build_embedding = _choose("embedding", embedding, EMBEDDINGS)
     build_agent = _choose("agent", agent, AGENTS)
@@ -137,9 +142,11 @@ def find_plan(
     cost_model = CostModel(graph, tables)
     bounds = [rung.bind(cost_model, space) for rung in budgets.rungs]
     goals = tuple(goal_of(bound) for bound in bounds)
+    episodes = policy.total(episodes, len(bounds))
     agent_to_be = rehearse_agent(build_agent, goals, episodes=episodes, seed=seed)
+    policy.check(agent_to_be)
     in_flight = in_flight_of(agent_to_be, workers.proposals)
-    log, checkpoint = None, None
+    log, checkpoint, run = None, None, ""
     if directory is not None:
         run = run_key(
             model,
@@ -157,10 +164,11 @@ def find_plan(
             corpus=corpus,
             tables=tables,
             in_flight=in_flight,
+            **({"policy": policy.digest} if policy.load else {}),
         )
         log = EpisodeLog(Path(directory) / "episodes.jsonl", run)
         checkpoint = Path(directory) / "embedding.safetensors"
-        if len(log.records) >= episodes:
+        if len(log.records) >= episodes and policy.kept(run):
             return Found.best_of(log.records[:episodes], bounds)
     execution = Execution() if execution is None else execution
     pruner = pruner_of(model, graph, data, importance, execution)
@@ -177,18 +185,27 @@ def find_plan(
         )
     env = CompressionEnv(bounds, observe, evaluate, reward, original=original)
     context = context_of(
-        goals, observation_dim=env.observation_dim, episodes=episodes, seed=seed
+        goals,
+        observation_dim=env.observation_dim,
+        episodes=episodes,
+        seed=seed,
+        encoder=observe.encoder,
+        look=env.look,
     )
+    acting = build_agent(context)
+    policy.begin(acting, observe)
     try:
         with workers.executor_of(evaluate) as executor:
-            return search(
+            found = search(
                 env,
-                build_agent(context),
+                acting,
                 episodes=episodes,
                 log=log,
                 on_episode=on_episode,
                 executor=executor,
                 in_flight=in_flight,
+                greedy=policy.greedy(len(bounds)),
+                replay=policy.save is not None,
             )
     except RewardError as failure:
         if directory is None:
@@ -198,37 +215,19 @@ def find_plan(
         raise RewardError(f"{failure}; the plan is in {path}", failure.plan) from (
             failure.__cause__
         )
+    policy.keep(acting, observe, run=run)
+    return found
 
 
-def _autoencoder(context: EmbeddingContext) -> Embedding:
-    # Here and not above: torch_geometric takes seconds to import.
-    from agmc.embedding.learned import autoencoder
+def _builder(name: str, module: str = "") -> BuildEmbedding:
+    """What builds an embedding; imported when called: torch_geometric takes seconds."""
 
-    return autoencoder(context)
+    def build(context: EmbeddingContext) -> Embedding:
+        found = import_module(f"agmc.embedding.{module or name}")
+        made: Embedding = getattr(found, name)(context)
+        return made
 
-
-def _rules(context: EmbeddingContext) -> Embedding:
-    from agmc.embedding.rules import rules
-
-    return rules(context)
-
-
-def _onehot(context: EmbeddingContext) -> Embedding:
-    from agmc.embedding.onehot import onehot
-
-    return onehot(context)
-
-
-def _random_projection(context: EmbeddingContext) -> Embedding:
-    from agmc.embedding.random_projection import random_projection
-
-    return random_projection(context)
-
-
-def _rules_weights(context: EmbeddingContext) -> Embedding:
-    from agmc.embedding.rules_weights import rules_weights
-
-    return rules_weights(context)
+    return build
 
 
 AGENTS: Mapping[str, BuildAgent] = {
@@ -250,11 +249,13 @@ AGENTS: Mapping[str, BuildAgent] = {
     "uniform": Uniform,
 }
 EMBEDDINGS: Mapping[str, BuildEmbedding] = {
-    "autoencoder": _autoencoder,
-    "onehot": _onehot,
-    "random_projection": _random_projection,
-    "rules": _rules,
-    "rules_weights": _rules_weights,
+    "autoencoder": _builder("autoencoder", module="learned"),
+    "multistage": _builder("multistage"),
+    "onehot": _builder("onehot"),
+    "random_projection": _builder("random_projection"),
+    "rules": _builder("rules"),
+    "rules_weights": _builder("rules_weights"),
+    "sequential": _builder("sequential"),
 }
 
 

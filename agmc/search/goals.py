@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from torch import Tensor, nn
 
 from agmc.agents.agent import AgentContext, Choices, Goal
 from agmc.search.bound import BoundBudget
@@ -28,7 +30,13 @@ def goal_of(bound: BoundBudget) -> Goal:
 
 
 def context_of(
-    goals: Sequence[Goal], *, observation_dim: int, episodes: int, seed: int
+    goals: Sequence[Goal],
+    *,
+    observation_dim: int,
+    episodes: int,
+    seed: int,
+    encoder: nn.Module | None = None,
+    look: Callable[[Sequence[float]], Tensor] | None = None,
 ) -> AgentContext:
     """What an agent is built from.
 
@@ -37,17 +45,22 @@ def context_of(
         observation_dim: length of one observation vector, >= 1.
         episodes: of the whole search, >= 1.
         seed: >= 0.
+        encoder: of the embedding, see `AgentContext`.
+        look: keep ratios -> what is observed along the plan, where anybody can tell.
 
     Raises:
         ValueError: a number is out of range, or there is nothing to decide.
     """
     first = goals[0]
+    uniform = first.uniform_keep_ratios
     return AgentContext(
         observation_dim=observation_dim,
-        num_decisions=len(first.uniform_keep_ratios),
+        num_decisions=len(uniform),
         num_episodes=episodes,
         seed=seed,
-        uniform_keep_ratios=first.uniform_keep_ratios,
+        uniform_keep_ratios=uniform,
+        encoder=encoder,
         choices=first.choices,
+        look=None if look is None else functools.partial(look, uniform),
         goals=tuple(goals),
     )

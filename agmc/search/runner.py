@@ -65,6 +65,8 @@ def search(
     on_episode: OnEpisode | None = None,
     executor: Executor | None = None,
     in_flight: int = 1,
+    greedy: int = 0,
+    replay: bool = False,
 ) -> Found:
     """Lets the agent explore and learn; goes on where an interrupted search stopped.
 
@@ -89,6 +91,8 @@ def search(
             open.
         in_flight: proposals that wait for their evaluation at a time, >= 1; see
             `in_flight_of`.
+        greedy: first episodes that the agent plays without exploration.
+        replay: also when the log is complete, so that the agent learns what it knew.
 
     Raises:
         ValueError: a number is out of range.
@@ -98,9 +102,9 @@ def search(
         if number < 1:
             raise ValueError(f"{name} (={number}) must be >= 1")
     in_flight = in_flight_of(agent, in_flight)
-    logged = list(log.records) if log else []
-    if len(logged) >= episodes:
-        return Found.best_of(logged[:episodes], env.budgets)
+    logged = list(log.records)[:episodes] if log else []
+    if len(logged) == episodes and not replay:
+        return Found.best_of(logged, env.budgets)
     executor = InProcess(env.evaluate) if executor is None else executor
     if logged:
         executor.remember(record.evaluation for record in logged)
@@ -137,7 +141,7 @@ def search(
         if wanted is None:
             while flying and flying[-1].probe:
                 land()
-            candidate = propose(env, agent, index)
+            candidate = propose(env, agent, index, greedy=index < greedy)
         else:
             candidate = propose_probe(env, index, wanted)
         flying.append(candidate)

@@ -145,3 +145,64 @@ def test_several_budgets_share_what_is_learned() -> None:
     for goal, found in zip(goals, best, strict=True):
         held = plans[goal.choices.cost(plans) <= 1]
         assert found == pytest.approx((np.log(held) @ worth).max(), rel=0.02)
+
+
+def seen(worth: np.ndarray) -> torch.Tensor:
+    """What decisions show: a number that their worth depends on, and one that not."""
+    beside = torch.linspace(-1, 1, len(worth)) ** 2
+    return torch.stack([torch.from_numpy(worth).float() - 1, beside], dim=1)
+
+
+def searched(worth: np.ndarray, episodes: int, *, taught=None, seed: int = 0, **more):
+    """A critic after some episodes on a chain of these worths, and their rewards."""
+    given = replace(
+        context(len(worth), seed=seed),
+        observation_dim=2,
+        look=lambda: seen(worth),
+        **more,
+    )
+    agent = Critic(given, first_plans=4)
+    if taught is not None:
+        agent.load_policy_state(taught)
+    rewards = []
+    for index in range(episodes):
+        agent.begin_episode(index)
+        plan = clamp([agent.act(row) for row in seen(worth)])
+        rewards.append(float(worth @ np.log(plan)))
+        agent.observe(Episode(seen(worth), torch.tensor(plan), rewards[-1]))
+    return agent, rewards
+
+
+def test_what_it_found_makes_a_good_first_plan_elsewhere() -> None:
+    other = np.array([1.4, 0.2, 0.9, 0.1, 1.2, 0.5, 0.3, 1.0])
+    teacher, _ = searched(WORTH, 60)
+    state = teacher.policy_state()
+    _, alone = searched(other, 12)
+    _, taught = searched(other, 12, taught=state)
+    uniform, best_alone = alone[0], max(alone)
+    # The first plan goes most of the way from the uniform one to the best.
+    assert taught[0] > uniform + 0.5 * (best_alone - uniform)
+    assert max(taught) >= best_alone - 0.02 * abs(best_alone)
+
+
+def test_a_policy_of_a_critic_holds_nothing_of_the_network() -> None:
+    agent, _ = searched(WORTH, 6, encoder=torch.nn.Linear(2, 3))
+    shapes = {name: list(v.shape) for name, v in agent.policy_state().items()}
+    assert shapes == {
+        "slopes": [4],
+        "curves": [4],
+        "encoder.weight": [3, 2],
+        "encoder.bias": [3],
+    }
+    fresh, _ = searched(WORTH, 0)
+    assert not any(value.any() for value in fresh.policy_state().values())
+    fresh.load_policy_state(fresh.policy_state())
+
+
+def test_a_policy_that_a_critic_cannot_take() -> None:
+    agent, _ = searched(WORTH, 0)
+    state = dict(agent.policy_state())
+    with pytest.raises(ValueError, match=r"slopes of the policy is \[9\]"):
+        agent.load_policy_state({**state, "slopes": torch.zeros(9)})
+    with pytest.raises(ValueError, match="needs context.look"):
+        Critic(context()).load_policy_state(state)

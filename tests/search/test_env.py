@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from search_fakes import SIZES, FormulaEvaluator, make_env
@@ -127,3 +128,17 @@ def env_counts(info):
             info["evaluation"].plan.keep_ratio.values(), SIZES, strict=True
         )
     ]
+
+
+def test_a_look_along_a_plan_is_what_an_episode_shows():
+    env = make_env()
+    ratios = [0.5, 0.5, 0.75]
+    seen = [env.reset()[0]]
+    executed = []
+    while len(executed) < env.num_decisions:
+        observation, info = env.decide(np.array([ratios[len(executed)]]))
+        executed.append(info["executed"])
+        seen.append(observation)
+    looked = env.look(executed)
+    assert looked.dtype == torch.float32
+    assert np.array_equal(looked.numpy(), np.stack(seen[:-1]))

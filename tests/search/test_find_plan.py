@@ -20,6 +20,7 @@ from agmc.cost.energy import EnergyTable
 from agmc.cost.model import cost_of
 from agmc.cost.tables import Tables
 from agmc.embedding.rules import rules
+from agmc.embedding.state import StateEmbedding
 from agmc.graph.trace import trace
 from agmc.plan import Plan
 from agmc.search.budget import Budget
@@ -267,3 +268,44 @@ if __name__ == "__main__":
 
     Evaluator.__call__ = evaluate_two
     find(**LONG, directory=sys.argv[1])
+
+
+@pytest.mark.parametrize("budget", ["macs:0.5", "macs:0.4..0.6/2"])
+def test_the_agent_trains_the_encoder_of_the_embedding(budget):
+    made = []
+
+    def embedding(context):
+        torch.manual_seed(0)
+        encoder = torch.nn.Linear(4, 3)
+        made.append(StateEmbedding(context.graph, OfTheRow(encoder)))
+        return made[-1]
+
+    class OfTheRow(torch.nn.Module):
+        """Features of the row, then what the search has put behind it."""
+
+        def __init__(self, linear):
+            super().__init__()
+            self.linear = linear
+
+        def forward(self, rows):
+            return torch.cat([self.linear(rows[:, :4]), rows[:, 4:]], dim=1)
+
+    agent = functools.partial(DDPG, hidden_dim=8, warmup_share=0.0)
+    found = find(embedding=embedding, agent=agent, budget=budget)
+    assert len(found.episodes) == 4
+    torch.manual_seed(0)
+    before = torch.nn.Linear(4, 3)
+    (after,) = made[0].encoder.children()
+    assert not torch.equal(after.weight, before.weight)
+    assert not torch.equal(after.bias, before.bias)
+
+
+def test_an_embedding_without_an_encoder_leaves_the_agent_without_one():
+    seen = []
+
+    def agent(context):
+        seen.append(context.encoder)
+        return Random(context)
+
+    find(agent=agent, episodes=1)
+    assert seen == [None, None]

@@ -1,0 +1,106 @@
+"""NetworkVectors: a graph encoder on one network, ready to be trained by an agent."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Batch, Data
+
+from agmc.embedding.pyg import GraphConverter
+from agmc.graph.model_graph import ModelGraph
+
+
+class NetworkVectors(nn.Module):
+    """The vectors of all decisions of a network, and of the network as a whole.
+
+    That of a decision is the mean over the feature maps that carry its channels, that
+    of the network the mean over all feature maps. While no gradient is wanted, what was
+    computed is remembered until the weights change.
+
+    The weights are the encoder's alone, so those learned on one network load into the
+    vectors of another.
+
+    Args:
+        graph: the traced network.
+        encoder: graph -> vectors of the feature maps, float32 [num_nodes, dim]; a
+            `GraphAutoencoder`, say, of which only what `forward` uses is trained.
+        freeze: leave the encoder as it is.
+    """
+
+    def __init__(self, graph: ModelGraph, encoder: nn.Module, *, freeze: bool) -> None:
+        super().__init__()
+        self.encoder = encoder.eval()
+        self._converter = GraphConverter(graph)
+        self._unpruned = self._converter.data()
+        self._remembered: tuple[Tensor, tuple[Tensor, Tensor]] | None = None
+        self.carriers: Tensor
+        self.register_buffer("carriers", carriers_of(graph), persistent=False)
+        used = _used(encoder, self._unpruned)
+        self._held = [*used, *encoder.buffers()]
+        encoder.requires_grad_(False)
+        for parameter in used:
+            parameter.requires_grad_(not freeze)
+        with torch.no_grad():
+            self.dim = self()[0].shape[1]
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Vectors of the unpruned network: [num_decisions, dim] and [dim]."""
+        if torch.is_grad_enabled() and self._held[0].requires_grad:
+            return self._vectors()
+        # Compared and not counted: a fused optimiser leaves the versions as they are.
+        weights = torch.cat([value.detach().flatten() for value in self._held])
+        if self._remembered is None or not torch.equal(self._remembered[0], weights):
+            self._remembered = weights, self._vectors()
+        return self._remembered[1]
+
+    def _vectors(self) -> tuple[Tensor, Tensor]:
+        nodes = self.encoder(self._unpruned)
+        return self.carriers @ nodes, nodes.mean(dim=0)
+
+    def under_plans(self, counts: Tensor) -> Tensor:
+        """Vectors of the decisions of pruned networks, [P, num_decisions, dim].
+
+        Args:
+            counts: kept channels of P plans, [P, num_decisions].
+        """
+        graphs = [self._converter.data(row) for row in counts.numpy()]
+        nodes: Tensor = self.encoder(Batch.from_data_list(graphs))
+        return self.carriers @ nodes.unflatten(0, (len(graphs), -1))
+
+
+def carriers_of(graph: ModelGraph) -> Tensor:
+    """Mean over the feature maps that carry a group, float32 [num_groups, num_nodes].
+
+    Nodes are those of `GraphConverter`; a group that no feature map carries has zeros.
+    """
+    position = {name: i for i, name in enumerate(graph.tensors)}
+    result = torch.zeros(len(graph.groups), len(position))
+    for row, group in zip(result, graph.groups, strict=True):
+        row[[position[name] for name in group.tensors]] = 1 / max(1, len(group.tensors))
+    return result
+
+
+def standardised(vectors: Tensor, unpruned: Tensor) -> Tensor:
+    """Columns at mean 0 and spread 1 over the decisions of the unpruned network.
+
+    Decisions of one network resemble each other far more than feature maps at large. A
+    column without spread has nothing to say: it becomes 0.
+
+    Args:
+        vectors: of decisions, [..., dim].
+        unpruned: [num_decisions, dim].
+    """
+    variance, mean = torch.var_mean(unpruned, dim=0, correction=0)
+    varies = variance > 1e-12
+    return (vectors - mean) * torch.where(varies, variance, 1.0).rsqrt() * varies
+
+
+def _used(encoder: nn.Module, data: Data) -> list[nn.Parameter]:
+    """The parameters that the vectors depend on."""
+    parameters = list(encoder.requires_grad_(True).parameters())
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(
+            encoder(data).sum(), parameters, allow_unused=True
+        )
+    pairs = zip(parameters, gradients, strict=True)
+    return [parameter for parameter, gradient in pairs if gradient is not None]

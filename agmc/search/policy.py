@@ -1,0 +1,192 @@
+"""Policy: what an agent has learned, kept in a file for other searches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from agmc.agents.agent import Agent
+from agmc.embedding.embedding import Embedding
+from agmc.whole_file import write_whole
+
+FORMAT = "agmc policy 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Which policy a search begins with, and where it leaves its own.
+
+    A loaded policy, of this network or of another, plays the first episode greedily,
+    one for each of several budgets, and learns on in those that follow.
+
+    Args:
+        save: file for the agent's policy, its encoder included, when the search is
+            over; None keeps none.
+        load: file of a policy of the same agent over the same embedding; None begins
+            from scratch.
+        episodes: after the greedy ones, >= 0: 0 only plays what was learned elsewhere;
+            None: as many as the search has in all.
+
+    Raises:
+        ValueError: a number is out of range, or `load` is no policy.
+    """
+
+    save: str | None = None
+    load: str | None = None
+    episodes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.episodes is not None and self.load is None:
+            raise ValueError(
+                f"policy.episodes (={self.episodes}) counts those after a loaded "
+                "policy; add policy.load=FILE, or set search.episodes"
+            )
+        if self.episodes is not None and self.episodes < 0:
+            raise ValueError(f"policy.episodes (={self.episodes}) must be >= 0")
+        if self.load is not None:
+            _read(Path(self.load).expanduser())
+        if self.save is not None and Path(self.save).expanduser().is_dir():
+            raise ValueError(f"policy.save (={self.save!r}) is a folder; name a file")
+
+    def greedy(self, budgets: int) -> int:
+        """Episodes that only play the loaded policy, in a search of some budgets."""
+        return budgets if self.load is not None else 0
+
+    def total(self, episodes: int, budgets: int) -> int:
+        """Episodes of a search, those of the loaded policy included.
+
+        Args:
+            episodes: that the search has without a word of ours.
+            budgets: of the search.
+        """
+        if self.episodes is None:
+            return episodes
+        return self.greedy(budgets) + self.episodes
+
+    @property
+    def digest(self) -> str | None:
+        """Names the loaded policy by its content."""
+        if self.load is None:
+            return None
+        content = Path(self.load).expanduser().read_bytes()
+        return hashlib.sha256(content).hexdigest()
+
+    def check(self, agent: Agent) -> None:
+        """Sees that an agent of this class has a policy, before anything takes long.
+
+        Raises:
+            ValueError: it has none, or the loaded one is of another agent.
+        """
+        if self.save is not None or self.load is not None:
+            agent.policy_state()
+        if self.load is not None:
+            header, _ = _read(Path(self.load).expanduser())
+            _same("agent", header, {"agent": type(agent).__name__}, self.load)
+
+    def begin(self, agent: Agent, embedding: Embedding) -> None:
+        """Gives the agent the loaded policy, where there is one.
+
+        Raises:
+            ValueError: the policy is of another agent or embedding.
+        """
+        if self.load is None:
+            return
+        path = Path(self.load).expanduser()
+        header, state = _read(path)
+        here = _described(agent, embedding)
+        for what in ("agent", "embedding"):
+            _same(what, header, here, path)
+        for key, what in (("columns", "shows other columns"), ("fitted", "is another")):
+            if header.get(key) != here[key]:
+                raise ValueError(
+                    f"{path} was trained over {here['embedding']} that {what} than "
+                    "that of this search; fit both alike, or train the encoder with "
+                    "the agent, which keeps it in the policy (embedding.freeze=false)"
+                )
+        try:
+            agent.load_policy_state(state)
+        except ValueError as error:
+            raise ValueError(f"{path} does not fit: {error}") from error
+
+    def keep(self, agent: Agent, embedding: Embedding, *, run: str) -> None:
+        """Writes what the agent has learned, whole or not at all.
+
+        Args:
+            agent: that has searched.
+            embedding: that it has seen.
+            run: name of the search.
+        """
+        if self.save is None:
+            return
+        path = Path(self.save).expanduser()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = {"format": FORMAT, "run": run, **_described(agent, embedding)}
+        state = dict(sorted(agent.policy_state().items()))
+        # One entry: several would stand in another order each time.
+        metadata = {"policy": json.dumps(header)}
+        write_whole(path, safetensors.torch.save(state, metadata=metadata))
+
+    def kept(self, run: str) -> bool:
+        """Whether there is nothing to save, or a search of this name has done it."""
+        if self.save is None:
+            return True
+        path = Path(self.save).expanduser()
+        try:
+            return os.path.isfile(path) and _read(path)[0].get("run") == run
+        except ValueError:
+            return False
+
+
+def _same(
+    what: str, header: Mapping[str, str], here: Mapping[str, str], path: object
+) -> None:
+    if header.get(what) != here[what]:
+        raise ValueError(
+            f"{path} is a policy of the {what} {header.get(what)}, and this search has "
+            f"{here[what]}; take the same"
+        )
+
+
+def _described(agent: Agent, embedding: Embedding) -> dict[str, str]:
+    """What a policy depends on besides its weights."""
+    name = type(embedding).__name__
+    columns: list[str] = []
+    if embedding.encoder is not None:  # reads the rows of any network
+        name = f"{name} with {type(embedding.encoder).__name__}"
+    else:
+        columns = [column.name for column in embedding.columns]
+    return {
+        "agent": type(agent).__name__,
+        "embedding": name,
+        "columns": json.dumps(columns),
+        "fitted": embedding.fitted,
+    }
+
+
+def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+    """Header and tensors of a file that says it is a policy."""
+    if not path.is_file():
+        raise ValueError(f"policy {path} does not exist; write one with policy.save")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("policy", "{}"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (
+        *(safetensors.SafetensorError, OSError, json.JSONDecodeError, RecursionError),
+    ) as error:
+        raise ValueError(f"{path} is damaged, or no policy: {error}") from error
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != FORMAT:
+        raise ValueError(
+            f"{path} is no policy (format {found!r}, not {FORMAT!r}); write one with "
+            "policy.save"
+        )
+    return header, state
