@@ -1,4 +1,4 @@
-"""Autoencoder: learns vectors of feature maps by reconstructing the graph."""
+"""Autoencoder: learns vectors by reconstructing the graph they stand for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.data import Batch, Data
 
-from agmc.embedding.decoder import GraphDecoder, absent_links
-from agmc.embedding.encoder import GraphEncoder
+from agmc.embedding.decoder import GraphDecoder, absent_links, summaries
+from agmc.embedding.encoder import GraphEncoder, Vectors
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS, NUM_TYPES
 
 #: Columns that hardly vary are not blown up by more than 1 / this when standardised.
@@ -19,24 +19,26 @@ _SMALLEST_SPREAD = 0.02
 
 
 class Losses(NamedTuple):
-    """The four parts of the reconstruction loss, scalars.
+    """The parts of the reconstruction loss, scalars.
 
     Attributes:
         nodes: smooth L1 of the standardised node attributes, mean over columns.
         edges: the same of the numeric edge attributes.
         types: cross entropy of the operation types, nats.
         links: binary cross entropy of edges and absent edges, nats, half each.
+        networks: smooth L1 of what a network is like as a whole, see `summaries`.
     """
 
     nodes: Tensor
     edges: Tensor
     types: Tensor
     links: Tensor
+    networks: Tensor
 
     @property
     def total(self) -> Tensor:
         """The sum, which is what is trained."""
-        return self.nodes + self.edges + self.types + self.links
+        return torch.stack(self).sum()
 
 
 class GraphAutoencoder(nn.Module):
@@ -48,19 +50,28 @@ class GraphAutoencoder(nn.Module):
     direction and by node and edge attributes.
 
     Args:
+        encoder: "gin", "gcn", "gat" or "dag", see `GraphEncoder`.
         dim: of the vectors.
         hidden: width of all hidden layers.
-        layers: of the encoder.
+        layers: of the encoder; None: 2 for "dag", 3 for the others.
         seed: of the first weights.
     """
 
     def __init__(
-        self, *, dim: int = 32, hidden: int = 64, layers: int = 3, seed: int = 0
+        self,
+        *,
+        encoder: str = "gin",
+        dim: int = 32,
+        hidden: int = 64,
+        layers: int | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            self.encoder = GraphEncoder(dim=dim, hidden=hidden, layers=layers)
+            self.encoder = GraphEncoder(
+                layer=encoder, dim=dim, hidden=hidden, layers=layers
+            )
             self.decoder = GraphDecoder(dim=dim, hidden=hidden)
         self.node_mean: Tensor
         self.node_spread: Tensor
@@ -73,8 +84,23 @@ class GraphAutoencoder(nn.Module):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_spread", torch.ones(size))
 
+    @property
+    def sizes(self) -> dict[str, str | int]:
+        """The arguments that decide about the weights there are."""
+        encoder = self.encoder
+        return {
+            "encoder": encoder.layer,
+            "dim": encoder.dim,
+            "hidden": encoder.hidden,
+            "layers": encoder.num_layers,
+        }
+
     def forward(self, data: Data) -> Tensor:
         """Vectors of the feature maps, float32 [num_nodes, dim]."""
+        return self.vectors(data).nodes
+
+    def vectors(self, data: Data) -> Vectors:
+        """Vectors of the feature maps [num_nodes, dim] and of the networks [G, dim]."""
         return self.encoder(self.standardised(data))
 
     def standardised(self, data: Data) -> Data:
@@ -106,10 +132,15 @@ class GraphAutoencoder(nn.Module):
             noise: standard deviation added to the vectors, which have spread 1, >= 0.
         """
         scaled = self.standardised(data)
-        z = self.encoder(_masked(scaled, mask, generator) if mask else scaled)
+        vectors = self.encoder(_masked(scaled, mask, generator) if mask else scaled)
         if noise:
-            z = z + noise * torch.randn(z.shape, generator=generator)
-        made = self.decoder(z, data.edge_index)
+            vectors = Vectors(
+                *(
+                    v + noise * torch.randn(v.shape, generator=generator)
+                    for v in vectors
+                )
+            )
+        z, made = vectors.nodes, self.decoder(vectors, data.edge_index)
         types = data.edge_attr[:, :NUM_TYPES].argmax(dim=1)
         absent = absent_links(data, generator)
         present = self.decoder.link_logits(z, data.edge_index)
@@ -123,6 +154,7 @@ class GraphAutoencoder(nn.Module):
             edges=functional.smooth_l1_loss(made.edges, numbers),
             types=functional.cross_entropy(made.types, types),
             links=wrong / 2,
+            networks=functional.smooth_l1_loss(made.networks, summaries(scaled)),
         )
 
     def evaluate(self, graphs: Sequence[Data], *, seed: int = 0) -> Losses:
@@ -136,8 +168,8 @@ class GraphAutoencoder(nn.Module):
         self,
         graphs: Sequence[Data],
         *,
-        steps: int = 300,
-        batch_size: int = 4,
+        steps: int = 1000,
+        batch_size: int = 8,
         learning_rate: float = 3e-3,
         mask: float = 0.2,
         noise: float = 0.2,

@@ -13,9 +13,9 @@ from agmc.embedding.pyg import GraphConverter
 from tests.embedding.embedding_nets import chain_graph
 
 
-@pytest.fixture
-def model():
-    model = GraphAutoencoder(dim=8, hidden=16, layers=2)
+@pytest.fixture(params=["gin", "dag"])
+def model(request):
+    model = GraphAutoencoder(encoder=request.param, dim=8, hidden=16, layers=2)
     model.fit([GraphConverter(chain_graph()).data()], steps=2)
     return model
 
@@ -67,7 +67,7 @@ def test_missing(tmp_path):
 
 def test_weights_of_other_sizes(path):
     state, header = load_file(path), header_of(path)
-    state["decoder.nodes.0.weight"] = torch.zeros(16, 9)
+    state["decoder.nodes.0.weight"] = torch.zeros(16, 7)
     save_file(state, path, metadata=header)
     with pytest.raises(ValueError, match="damaged"):
         load_autoencoder(path)
@@ -85,3 +85,36 @@ def test_other_columns(path, monkeypatch):
     monkeypatch.setattr(checkpoint, "NODE_COLUMNS", checkpoint.NODE_COLUMNS[1:])
     with pytest.raises(ValueError, match="other graph attributes"):
         load_autoencoder(path)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        "",
+        "[]",
+        '{"encoder": "gin", "dim": 8, "hidden": 16}',
+        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 3}',
+        '{"encoder": "gcn", "dim": 8, "hidden": 16, "layers": 2}',
+        '{"encoder": "bert", "dim": 8, "hidden": 16, "layers": 2}',
+        '{"encoder": ["gin"], "dim": 8, "hidden": 16, "layers": 2}',
+        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": true}',
+        '{"encoder": "gin", "dim": 8, "hidden": 1000000000, "layers": 2}',
+        '{"encoder": "gin", "dim": 8.0, "hidden": 16, "layers": 2}',
+    ],
+)
+def test_hostile_sizes(path, sizes):
+    save_file(load_file(path), path, metadata={**header_of(path), "sizes": sizes})
+    with pytest.raises(ValueError, match="damaged"):
+        load_autoencoder(path)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite(path, model, value):
+    state, header = load_file(path), header_of(path)
+    state["encoder.output.bias"][0] = value
+    save_file(state, path, metadata=header)
+    with pytest.raises(ValueError, match="output.bias holds NaN or infinity"):
+        load_autoencoder(path)
+    model.load_state_dict(state)
+    with pytest.raises(ValueError, match="cannot be saved: encoder.output.bias"):
+        save_autoencoder(model, path)
