@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -174,6 +174,7 @@ class GraphAutoencoder(nn.Module):
         mask: float = 0.2,
         noise: float = 0.2,
         seed: int = 0,
+        on_step: Callable[[int, float], None] = lambda step, loss: None,
     ) -> list[float]:
         """Trains on graphs, in place; the same arguments give the same weights.
 
@@ -188,6 +189,7 @@ class GraphAutoencoder(nn.Module):
             mask: share of nodes and edges hidden from the encoder, in [0, 1).
             noise: standard deviation added to the vectors, which have spread 1, >= 0.
             seed: of the batches, absent edges, mask and noise.
+            on_step: called with the number of steps done and the loss of the last.
 
         Returns:
             The total loss of every step.
@@ -220,6 +222,7 @@ class GraphAutoencoder(nn.Module):
             optimizer.step()
             schedule.step()
             history.append(loss.item())
+            on_step(len(history), history[-1])
         return history
 
     def _measure(self, graphs: Sequence[Data]) -> None:

@@ -31,8 +31,8 @@ HELD_OUT: Mapping[str, tuple[str, ...]] = {
     "efficientnet": ("efficientnet_b0",),
     "convnext": ("convnext_tiny",),
 }
-#: The family of `random_cnn`, which is learned from.
-RANDOM = "random"
+#: The family of `random_cnn`, which is learned from, and how many of them.
+RANDOM, NUM_RANDOM = "random", 48
 
 #: Sides of the images in turn; own networks and random ones take those of CIFAR.
 _SIZES = (224, 128, 96)

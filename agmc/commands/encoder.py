@@ -1,0 +1,120 @@
+"""encoder: fits the graph auto-encoder of an embedding on families of networks."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from agmc.commands.steps import progress_of, show
+from agmc.job import Job
+from agmc.models.families import FITTED, HELD_OUT, NUM_RANDOM
+from agmc.pipeline import write_json
+from agmc.report.progress import Progress
+from agmc.report.table import Table
+from agmc.search.corpus import graphs_by_family
+from agmc.training import team
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+    from agmc.embedding.fidelity import Fidelity
+
+_log = logging.getLogger("agmc")
+
+
+def can_be_fitted(build: Any) -> bool:
+    """Whether an embedding, as the configuration makes it, has an encoder to fit."""
+    # Here and not above: torch_geometric takes seconds to import.
+    from agmc.embedding.learned import autoencoder
+
+    return isinstance(build, functools.partial) and build.func is autoencoder
+
+
+def fit_encoder(job: Job) -> None:
+    """Fits the auto-encoder on the families to learn from, tests it on the others.
+
+    Writes `encoder.safetensors`, for `embedding.fit=FILE`, and what the file is worth
+    into `result.json`.
+    """
+    from agmc.embedding.autoencoder import GraphAutoencoder
+    from agmc.embedding.checkpoint import save_autoencoder
+    from agmc.embedding.fidelity import fidelity
+
+    knobs = job.make("embedding").keywords
+    path = job.directory / "encoder.safetensors"
+    with team() as own, progress_of(job) as progress:
+        if own.rank:  # a fit of minutes is not shared
+            return
+        sizes = ("encoder", "dim", "hidden", "layers")
+        model = GraphAutoencoder(
+            **{name: knobs[name] for name in sizes if name in knobs}, seed=job.seed
+        )
+        variants = knobs["corpus_variants"]
+        fitted = _graphs(progress, FITTED, NUM_RANDOM, variants, job.seed)
+        progress.stage("fit", total=knobs["steps"], unit="step")
+        fits = ("steps", "batch_size", "learning_rate", "mask", "noise")
+        model.fit(
+            _all(fitted),
+            **{name: knobs[name] for name in fits},
+            seed=job.seed,
+            on_step=lambda step, loss: progress.step(step, note=f"loss {loss:.3f}"),
+        )
+        save_autoencoder(model, path, key=job.record["command"])
+        held_out = _graphs(progress, HELD_OUT, 0, 0, job.seed)
+        progress.stage("evaluate")
+        rows = {
+            "fitted": _all(fitted),
+            "held_out": _all(held_out),
+            **held_out,
+        }
+        measured = {name: fidelity(model, graphs) for name, graphs in rows.items()}
+        seconds = progress.seconds
+    result = {
+        "encoder": {
+            **model.sizes,
+            "bytes": path.stat().st_size,
+            "graphs": {family: len(graphs) for family, graphs in fitted.items()},
+            "fidelity": {name: row._asdict() for name, row in measured.items()},
+        },
+        "seconds": seconds,
+        **job.record,
+    }
+    write_json(job.directory / "result.json", result)
+    show(_table(measured))
+    _log.info("the encoder is in %s: embedding.fit=%s", path, path)
+
+
+def _graphs(
+    progress: Progress,
+    families: Mapping[str, tuple[str, ...]],
+    num_random: int,
+    variants: int,
+    seed: int,
+) -> dict[str, list[Data]]:
+    """The stage of that name: the graphs of families, with pruned variants."""
+    from agmc.embedding.corpus import family_graphs
+
+    total = sum(map(len, families.values())) + num_random
+    progress.stage("trace", total=total, unit="network")
+    names: list[str] = []
+
+    def count(name: str) -> None:
+        names.append(name)
+        progress.step(len(names))
+
+    graphs = graphs_by_family(families, random_networks=num_random, on_network=count)
+    return family_graphs(graphs, variants=variants, seed=seed)
+
+
+def _all(families: Mapping[str, Sequence[Data]]) -> list[Data]:
+    return [data for graphs in families.values() for data in graphs]
+
+
+def _table(measured: Mapping[str, Fidelity]) -> Table:
+    return Table(
+        "what can be read off the vectors: shares of right answers, R^2",
+        ("networks", "operation types", "links", "shapes", "cost shares"),
+        tuple((name, *(f"{x:.3f}" for x in row)) for name, row in measured.items()),
+    )
