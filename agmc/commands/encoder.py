@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agmc.commands.steps import progress_of, show
@@ -17,8 +17,8 @@ from agmc.search.corpus import graphs_by_family
 from agmc.training import team
 
 if TYPE_CHECKING:
-    from torch_geometric.data import Data
-
+    from agmc.embedding.autoencoder import GraphAutoencoder
+    from agmc.embedding.corpus import Graphs
     from agmc.embedding.fidelity import Fidelity
 
 _log = logging.getLogger("agmc")
@@ -32,13 +32,27 @@ def can_be_fitted(build: Any) -> bool:
     return isinstance(build, functools.partial) and build.func is autoencoder
 
 
+def check_encoder(build: Any) -> None:
+    """Refuses now what an embedding would refuse when it is made, after a training.
+
+    Raises:
+        ValueError: its encoder is unknown, or its file is none or another one.
+    """
+    if not can_be_fitted(build):
+        return
+    from agmc.embedding.starting import ANEW, load_fitted, starting_file
+
+    knobs, wanted = build.keywords, _fresh(build.keywords, seed=0)
+    if knobs["fit"] != ANEW:
+        load_fitted(starting_file(knobs["fit"], encoder=knobs["encoder"]), wanted)
+
+
 def fit_encoder(job: Job) -> None:
     """Fits the auto-encoder on the families to learn from, tests it on the others.
 
-    Writes `encoder.safetensors`, for `embedding.fit=FILE`, and what the file is worth
-    into `result.json`.
+    Writes `encoder.safetensors`, for `embedding.fit=FILE`, and what it is worth into
+    `result.json`.
     """
-    from agmc.embedding.autoencoder import GraphAutoencoder
     from agmc.embedding.checkpoint import save_autoencoder
     from agmc.embedding.fidelity import fidelity
 
@@ -47,10 +61,7 @@ def fit_encoder(job: Job) -> None:
     with team() as own, progress_of(job) as progress:
         if own.rank:  # a fit of minutes is not shared
             return
-        sizes = ("encoder", "dim", "hidden", "layers")
-        model = GraphAutoencoder(
-            **{name: knobs[name] for name in sizes if name in knobs}, seed=job.seed
-        )
+        model = _fresh(knobs, seed=job.seed)
         variants = knobs["corpus_variants"]
         fitted = _graphs(progress, FITTED, NUM_RANDOM, variants, job.seed)
         progress.stage("fit", total=knobs["steps"], unit="step")
@@ -86,13 +97,21 @@ def fit_encoder(job: Job) -> None:
     _log.info("the encoder is in %s: embedding.fit=%s", path, path)
 
 
+def _fresh(knobs: Mapping[str, Any], *, seed: int) -> GraphAutoencoder:
+    """An auto-encoder of the sizes in the configuration, with fresh weights."""
+    from agmc.embedding.autoencoder import GraphAutoencoder
+
+    sizes = ("encoder", "dim", "hidden", "layers")
+    return GraphAutoencoder(**{name: knobs[name] for name in sizes}, seed=seed)
+
+
 def _graphs(
     progress: Progress,
     families: Mapping[str, tuple[str, ...]],
     num_random: int,
     variants: int,
     seed: int,
-) -> dict[str, list[Data]]:
+) -> Graphs:
     """The stage of that name: the graphs of families, with pruned variants."""
     from agmc.embedding.corpus import family_graphs
 
@@ -108,7 +127,7 @@ def _graphs(
     return family_graphs(graphs, variants=variants, seed=seed)
 
 
-def _all(families: Mapping[str, Sequence[Data]]) -> list[Data]:
+def _all(families: Graphs) -> list[Any]:
     return [data for graphs in families.values() for data in graphs]
 
 

@@ -12,6 +12,9 @@ from agmc.embedding.pyg import EDGE_COLUMNS, GraphConverter
 from agmc.graph.model_graph import ModelGraph
 from agmc.plan import PlanSpace
 
+#: Family -> its networks and their variants.
+Graphs = dict[str, list[Data]]
+
 
 def graph_with_variants(
     graph: ModelGraph,
@@ -72,7 +75,7 @@ def training_graphs(
 
 def family_graphs(
     families: Mapping[str, Sequence[ModelGraph]], *, variants: int, seed: int = 0
-) -> dict[str, list[Data]]:
+) -> Graphs:
     """Networks by family, as they are and as random pruned variants of them.
 
     The variants have weight statistics such as training leaves behind: those of fresh
@@ -89,7 +92,7 @@ def family_graphs(
     if variants < 0:
         raise ValueError(f"variants (={variants}) must be >= 0")
     generator = torch.Generator().manual_seed(seed)
-    result: dict[str, list[Data]] = {}
+    result: Graphs = {}
     for family, graphs in families.items():
         made = result.setdefault(family, [])
         for graph in graphs:

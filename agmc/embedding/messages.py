@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
-from torch_geometric.nn import GATv2Conv, GINEConv
+from torch.nn import functional
+from torch_geometric.nn import GINEConv
+from torch_geometric.utils import softmax
 
 from agmc.embedding.pyg import EDGE_COLUMNS
 from agmc.embedding.topological import BothWaysGRU, Edges
@@ -69,7 +72,11 @@ class GCN(nn.Module):
 
 
 class GAT(nn.Module):
-    """Graph attention, GATv2 (arXiv 2105.14491), 4 heads, edge attributes included.
+    """Graph attention, GATv2 (arXiv 2105.14491), 4 heads, the edges heard as well.
+
+    `h'_v = W_0 h_v + sum_u a_uv m_uv` with `m_uv = W h_u + W_e e_uv` and `a_uv` the
+    softmax over `u` of `a leaky_relu(W_t h_v + m_uv)`, along the operations and, with
+    weights of its own, against them.
 
     Args:
         hidden: width, a multiple of 4.
@@ -83,13 +90,33 @@ class GAT(nn.Module):
                 "attention"
             )
         self.own = nn.Linear(hidden, hidden)
-        self.along, self.against = (_attention(hidden) for _ in range(2))
+        self.along, self.against = (_Attention(hidden) for _ in range(2))
 
     def forward(self, nodes: Tensor, edges: Edges) -> Tensor:
         """What every node is sent, both ways together."""
-        along = self.along(nodes, edges.index, edges.attributes)
-        against = self.against(nodes, edges.index.flip(0), edges.attributes)
+        source, target = edges.index
+        along = self.along(nodes, source, target, edges.attributes)
+        against = self.against(nodes, target, source, edges.attributes)
         return self.own(nodes) + along + against
+
+
+class _Attention(nn.Module):
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.sent = nn.Linear(hidden, hidden, bias=False)
+        self.edges = nn.Linear(len(EDGE_COLUMNS), hidden)
+        self.asked = nn.Linear(hidden, hidden, bias=False)
+        self.weight = nn.Parameter(torch.randn(_HEADS, hidden // _HEADS) / hidden**0.5)
+
+    def forward(
+        self, nodes: Tensor, senders: Tensor, hearers: Tensor, attributes: Tensor
+    ) -> Tensor:
+        said = self.sent(nodes)[senders] + self.edges(attributes)
+        heads = (said + self.asked(nodes)[hearers]).unflatten(1, (_HEADS, -1))
+        scores = (functional.leaky_relu(heads, 0.2) * self.weight).sum(dim=2)
+        shares = softmax(scores, hearers, num_nodes=len(nodes))
+        said = (said.unflatten(1, (_HEADS, -1)) * shares.unsqueeze(2)).flatten(1)
+        return torch.zeros_like(nodes).index_add(0, hearers, said)
 
 
 #: Name -> layer; `dag` is `BothWaysGRU`, one layer of which sees the whole network.
@@ -106,16 +133,6 @@ def _gine(hidden: int) -> GINEConv:
         nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden)
     )
     return GINEConv(layers, edge_dim=len(EDGE_COLUMNS))
-
-
-def _attention(hidden: int) -> GATv2Conv:
-    return GATv2Conv(
-        hidden,
-        hidden // _HEADS,
-        heads=_HEADS,
-        edge_dim=len(EDGE_COLUMNS),
-        add_self_loops=False,
-    )
 
 
 def layer_named(name: str, hidden: int) -> nn.Module:

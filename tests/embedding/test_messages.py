@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agmc.embedding.messages import GCN, LAYERS, layer_named
+from agmc.embedding.messages import GAT, GCN, LAYERS, layer_named
 from agmc.embedding.pyg import EDGE_COLUMNS, GraphConverter
 from agmc.embedding.topological import Edges
 from tests.embedding.embedding_nets import residual_graph
@@ -40,3 +40,20 @@ def test_graph_convolution_by_hand():
     from_1 = (h[1, 4:] + e[0, 4:]) / (2 * 1) ** 0.5
     from_2 = (h[2, 4:] + e[1, 4:]) / (2 * 2) ** 0.5
     assert torch.allclose(made[0], layer.own(nodes[0]) + from_1 + from_2, atol=1e-6)
+
+
+def test_attention_by_hand():
+    torch.manual_seed(0)
+    layer = GAT(4)  # four heads of width 1
+    nodes, attributes = torch.randn(3, 4), torch.randn(2, len(EDGE_COLUMNS))
+    # 0 -> 2, 1 -> 2
+    made = layer(nodes, Edges(torch.tensor([[0, 1], [2, 2]]), attributes, 3))
+    along, against = layer.along, layer.against
+    said = along.sent(nodes[:2]) + along.edges(attributes)
+    asked = torch.nn.functional.leaky_relu(said + along.asked(nodes[2]), 0.2)
+    shares = (asked * along.weight.flatten()).softmax(dim=0)
+    expected = layer.own(nodes[2]) + (shares * said).sum(dim=0)
+    assert torch.allclose(made[2], expected, atol=1e-6)
+    # Whoever hears of one alone hears all of it.
+    heard = against.sent(nodes[2]) + against.edges(attributes[0])
+    assert torch.allclose(made[0], layer.own(nodes[0]) + heard, atol=1e-6)
