@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch_geometric.data import Batch, Data
 from agmc.embedding.decoder import GraphDecoder, absent_links, summaries
 from agmc.embedding.encoder import GraphEncoder, Vectors
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS, NUM_TYPES
+from agmc.embedding.sensitivity import Measured, SensitivityHead
 
 #: Columns that hardly vary are not blown up by more than 1 / this when standardised.
 _SMALLEST_SPREAD = 0.02
@@ -54,6 +55,8 @@ class GraphAutoencoder(nn.Module):
         dim: of the vectors.
         hidden: width of all hidden layers.
         layers: of the encoder; None: 2 for "dag", 3 for the others.
+        ratios: keep ratios at which the second head, `sensitivity`, predicts the
+            accuracy lost by pruning a channel group alone; none: without that head.
         seed: of the first weights.
     """
 
@@ -64,6 +67,7 @@ class GraphAutoencoder(nn.Module):
         dim: int = 32,
         hidden: int = 64,
         layers: int | None = None,
+        ratios: Sequence[float] = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -73,6 +77,9 @@ class GraphAutoencoder(nn.Module):
                 layer=encoder, dim=dim, hidden=hidden, layers=layers
             )
             self.decoder = GraphDecoder(dim=dim, hidden=hidden)
+            self.sensitivity = (
+                SensitivityHead(ratios, dim=dim, hidden=hidden) if ratios else None
+            )
         self.node_mean: Tensor
         self.node_spread: Tensor
         self.edge_mean: Tensor
@@ -85,7 +92,7 @@ class GraphAutoencoder(nn.Module):
             self.register_buffer(f"{name}_spread", torch.ones(size))
 
     @property
-    def sizes(self) -> dict[str, str | int]:
+    def sizes(self) -> dict[str, Any]:
         """The arguments that decide about the weights there are."""
         encoder = self.encoder
         return {
@@ -93,6 +100,7 @@ class GraphAutoencoder(nn.Module):
             "dim": encoder.dim,
             "hidden": encoder.hidden,
             "layers": encoder.num_layers,
+            "ratios": [*self.sensitivity.ratios] if self.sensitivity else [],
         }
 
     def forward(self, data: Data) -> Tensor:
@@ -102,6 +110,26 @@ class GraphAutoencoder(nn.Module):
     def vectors(self, data: Data) -> Vectors:
         """Vectors of the feature maps [num_nodes, dim] and of the networks [G, dim]."""
         return self.encoder(self.standardised(data))
+
+    def drops(self, data: Data, carriers: Tensor) -> Tensor:
+        """Accuracy lost by pruning every group alone, as predicted, float32 [G, R].
+
+        Args:
+            data: the unpruned network.
+            carriers: see `Measured`.
+
+        Raises:
+            ValueError: the auto-encoder was made without `ratios`.
+        """
+        return self._head()(carriers @ self(data))
+
+    def _head(self) -> SensitivityHead:
+        if self.sensitivity is None:
+            raise ValueError(
+                "this auto-encoder predicts no sensitivities; make it with "
+                "ratios=(0.75, 0.5, 0.25) and fit it with measured networks"
+            )
+        return self.sensitivity
 
     def standardised(self, data: Data) -> Data:
         """The same graph with its numeric columns at mean 0 and spread 1.
@@ -168,6 +196,7 @@ class GraphAutoencoder(nn.Module):
         self,
         graphs: Sequence[Data],
         *,
+        measured: Sequence[Measured] = (),
         steps: int = 1000,
         batch_size: int = 8,
         learning_rate: float = 3e-3,
@@ -183,6 +212,8 @@ class GraphAutoencoder(nn.Module):
 
         Args:
             graphs: from `GraphConverter`, see `training_graphs`.
+            measured: networks with measured sensitivities, for the second head; one of
+                them is taken in every step, and its loss added.
             steps: of the optimiser, >= 1.
             batch_size: graphs per step, >= 1, drawn with replacement.
             learning_rate: the first one, > 0.
@@ -195,7 +226,8 @@ class GraphAutoencoder(nn.Module):
             The total loss of every step.
 
         Raises:
-            ValueError: there is no graph, or a number is out of range.
+            ValueError: there is no graph, a number is out of range, or something was
+                measured that this auto-encoder does not predict.
         """
         if not graphs:
             raise ValueError("graphs (=[]) must hold at least one graph to learn from")
@@ -208,6 +240,8 @@ class GraphAutoencoder(nn.Module):
             raise ValueError(f"mask (={mask}) must be in [0, 1)")
         if not noise >= 0:
             raise ValueError(f"noise (={noise}) must be >= 0")
+        if measured:
+            self._head().measure(measured)
         self._measure(graphs)
         generator = torch.Generator().manual_seed(seed)
         optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate)
@@ -217,6 +251,10 @@ class GraphAutoencoder(nn.Module):
             drawn = torch.randint(len(graphs), (batch_size,), generator=generator)
             batch = Batch.from_data_list([graphs[i] for i in drawn.tolist()])
             loss = self.losses(batch, generator, mask=mask, noise=noise).total
+            if measured:
+                one = int(torch.randint(len(measured), (), generator=generator))
+                data, carriers, drops = measured[one]
+                loss = loss + self._head().loss(carriers @ self(data), drops)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -19,6 +19,7 @@ from agmc.whole_file import write_whole
 FORMAT = "agmc graph auto-encoder 2"
 #: A file that asks for larger hidden layers or more of them is none of ours.
 _LARGEST = {"dim": 4096, "hidden": 4096, "layers": 64}
+_MOST_RATIOS = 64
 
 
 def save_autoencoder(
@@ -103,7 +104,10 @@ def _checked_sizes(header: Mapping[str, str]) -> dict[str, Any]:
     for name, largest in _LARGEST.items():
         if type(sizes[name]) is not int or not 1 <= sizes[name] <= largest:
             raise ValueError(f"{name} (={sizes[name]!r}) must be in [1, {largest}]")
-    return {name: sizes[name] for name in ("encoder", *_LARGEST)}
+    ratios = sizes["ratios"]
+    if type(ratios) is not list or len(ratios) > _MOST_RATIOS:
+        raise ValueError(f"ratios (={ratios!r}) must be a short list")
+    return {name: sizes[name] for name in ("encoder", *_LARGEST, "ratios")}
 
 
 def _not_finite(state: Mapping[str, Tensor]) -> str:

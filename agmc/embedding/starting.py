@@ -52,14 +52,15 @@ def load_fitted(
 
     Args:
         path: of the file.
-        wanted: any with the encoder and the sizes that are asked for.
+        wanted: any with the encoder and the sizes that are asked for; a head for
+            sensitivities may be there or not.
 
     Raises:
         ValueError: as `load_autoencoder`, or the file is of another encoder or size.
     """
     model = load_autoencoder(path)
     for name, value in model.sizes.items():
-        if value != wanted.sizes[name]:
+        if name != "ratios" and value != wanted.sizes[name]:
             raise ValueError(
                 f"{name} (={wanted.sizes[name]!r}) is not that of {path}, {value!r}; "
                 f"ask for {name}={value} or for fit={ANEW}"

@@ -40,6 +40,17 @@ def test_round_trip(model, path):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_the_second_head_comes_along(tmp_path):
+    model = GraphAutoencoder(dim=8, hidden=16, layers=1, ratios=(0.5, 0.25))
+    save_autoencoder(model, tmp_path / "encoder.safetensors")
+    again = load_autoencoder(tmp_path / "encoder.safetensors")
+    assert again.sizes == model.sizes
+    assert again.sensitivity is not None
+    assert again.sensitivity.ratios == (0.5, 0.25)
+    vectors = torch.randn(3, 8)
+    assert torch.equal(again.sensitivity(vectors), model.sensitivity(vectors))
+
+
 def test_truncated(path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="is no graph auto-encoder"):
@@ -93,13 +104,16 @@ def test_other_columns(path, monkeypatch):
         "",
         "[]",
         '{"encoder": "gin", "dim": 8, "hidden": 16}',
-        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 3}',
-        '{"encoder": "gcn", "dim": 8, "hidden": 16, "layers": 2}',
-        '{"encoder": "bert", "dim": 8, "hidden": 16, "layers": 2}',
-        '{"encoder": ["gin"], "dim": 8, "hidden": 16, "layers": 2}',
-        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": true}',
-        '{"encoder": "gin", "dim": 8, "hidden": 1000000000, "layers": 2}',
-        '{"encoder": "gin", "dim": 8.0, "hidden": 16, "layers": 2}',
+        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 3, "ratios": []}',
+        '{"encoder": "gcn", "dim": 8, "hidden": 16, "layers": 2, "ratios": []}',
+        '{"encoder": "bert", "dim": 8, "hidden": 16, "layers": 2, "ratios": []}',
+        '{"encoder": ["gin"], "dim": 8, "hidden": 16, "layers": 2, "ratios": []}',
+        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": true, "ratios": []}',
+        '{"encoder": "gin", "dim": 8, "hidden": 1000000000, "layers": 2, "ratios": []}',
+        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 2, "ratios": 1}',
+        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 2, "ratios": ["a"]}',
+        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 2, "ratios": [0.5]}',
+        '{"encoder": "gin", "dim": 8.0, "hidden": 16, "layers": 2, "ratios": []}',
     ],
 )
 def test_hostile_sizes(path, sizes):
