@@ -123,69 +123,89 @@ class _Walk(nn.Module):
         states: list[Tensor] = []
         sent: list[Tensor] = []
         for level, own, offset in zip(levels, inputs, offsets, strict=True):
-            heard = nodes.new_zeros(len(level.nodes), nodes.shape[1])
             if level.earlier:
-                said = torch.cat([sent[i] for i in level.earlier])
-                said = said.index_select(0, level.senders) + offset
-                gate, content = said.chunk(2, dim=1)
-                messages = torch.sigmoid(gate) * content
-                heard = level.scale * heard.index_add(0, level.places, messages)
+                heard = _mean_heard(
+                    level, torch.cat([sent[i] for i in level.earlier]), offset
+                )
+            else:
+                heard = nodes.new_zeros(len(level.nodes), nodes.shape[1])
             states.append(self._step(own, heard))
             sent.append(self.send(states[-1]))
         return torch.cat(states).index_select(0, order.argsort())
 
     def _step(self, inputs: Tensor, heard: Tensor) -> Tensor:
         """The gated recurrent unit of arXiv 1406.1078."""
-        reset_in, update_in, new_in = inputs.chunk(3, dim=1)
-        reset, update, new = self.state(heard).chunk(3, dim=1)
-        update = torch.sigmoid(update_in + update)
-        new = torch.tanh(new_in + torch.sigmoid(reset_in + reset) * new)
-        return new + update * (heard - new)
+        width = heard.shape[1]
+        gates_in, new_in = inputs.split([2 * width, width], dim=1)
+        gates, new = self.state(heard).split([2 * width, width], dim=1)
+        reset, update = torch.sigmoid(gates_in + gates).chunk(2, dim=1)
+        new = torch.tanh(torch.addcmul(new_in, reset, new))
+        return torch.lerp(new, heard, update)
+
+
+def _mean_heard(level: Level, sent: Tensor, offset: Tensor) -> Tensor:
+    """What the nodes of a level hear on average, [M, hidden]."""
+    said = sent.index_select(0, level.senders) + offset
+    gate, content = said.chunk(2, dim=1)
+    messages = torch.sigmoid(gate) * content
+    if len(level.edges) == len(level.nodes):  # one each, in the order of the nodes
+        return messages
+    heard = messages.new_zeros(len(level.nodes), messages.shape[1])
+    return level.scale * heard.index_add(0, level.places, messages)
 
 
 def _one_way(source: np.ndarray, target: np.ndarray, count: int) -> tuple[Level, ...]:
-    """Levels of edges from `source` to `target`, after Kahn (1962)."""
-    waits = np.bincount(target, minlength=count)
-    degree = np.maximum(1, waits)
-    leaving, arriving = (np.argsort(ends, kind="stable") for ends in (source, target))
-    first_out = np.searchsorted(source[leaving], np.arange(count + 1))
-    first_in = np.searchsorted(target[arriving], np.arange(count + 1))
-    level_of, place = np.zeros((2, count), dtype=np.int64)
-    sizes: list[int] = []
-    levels: list[Level] = []
-    ready = np.flatnonzero(waits == 0)
-    while len(ready):
-        level_of[ready], place[ready] = len(levels), np.arange(len(ready))
-        sizes.append(len(ready))
-        edges = arriving[_ranges(first_in[ready], first_in[ready + 1])]
-        senders = source[edges]
-        earlier, which = np.unique(level_of[senders], return_inverse=True)
-        starts = np.cumsum([0, *(sizes[i] for i in earlier)])
-        numbers = (
-            ready,
-            edges,
-            starts[which] + place[senders],
-            place[target[edges]],
-            (1 / degree[ready]).astype(np.float32)[:, None],
-        )
-        nodes, into, positions, places, scale = map(torch.from_numpy, numbers)
-        levels.append(
-            Level(nodes, into, (*earlier.tolist(),), positions, places, scale)
-        )
-        reached = target[leaving[_ranges(first_out[ready], first_out[ready + 1])]]
-        np.subtract.at(waits, reached, 1)
-        reached = np.unique(reached)
-        ready = reached[waits[reached] == 0]
-    if sum(sizes) < count:
+    """Levels of edges from `source` to `target`."""
+    level = _longest_ways(source, target, count)
+    sizes = np.bincount(level)
+    nodes = np.argsort(level, kind="stable")
+    place = np.empty(count, dtype=np.int64)
+    place[nodes] = np.arange(count) - (sizes.cumsum() - sizes)[level[nodes]]
+    edges = np.lexsort((place[target], level[target]))
+    # Every level joins what the levels before it sent, each of these once.
+    of, by = level[target[edges]], level[source[edges]]
+    joins, which = np.unique(of * len(sizes) + by, return_inverse=True)
+    joined_of, joined = np.divmod(joins, len(sizes))
+    ends = sizes[joined].cumsum()
+    firsts = np.searchsorted(joined_of, joined_of)
+    starts = ends - sizes[joined] - (ends - sizes[joined])[firsts]
+    senders = starts[which] + place[source[edges]]
+    scale = 1 / np.maximum(1, np.bincount(target, minlength=count))[nodes]
+
+    def cut(values: np.ndarray, lengths: np.ndarray) -> tuple[Tensor, ...]:
+        return torch.from_numpy(values).split(lengths.tolist())
+
+    lengths = np.bincount(of, minlength=len(sizes))
+    joined_by = np.split(joined, np.searchsorted(joined_of, range(1, len(sizes))))
+    columns = zip(
+        cut(nodes, sizes),
+        cut(edges, lengths),
+        [(*levels.tolist(),) for levels in joined_by],
+        cut(senders, lengths),
+        cut(place[target[edges]], lengths),
+        cut(scale.astype(np.float32)[:, None], sizes),
+        strict=True,
+    )
+    return tuple(Level(*column) for column in columns)
+
+
+def _longest_ways(source: np.ndarray, target: np.ndarray, count: int) -> np.ndarray:
+    """Edges on the longest way to every node, int64 [count], after Kahn (1962)."""
+    leaving: list[list[int]] = [[] for _ in range(count)]
+    for s, t in zip(source.tolist(), target.tolist(), strict=True):
+        leaving[s].append(t)
+    waits = np.bincount(target, minlength=count).tolist()
+    level = [0] * count
+    ready = [node for node in range(count) if not waits[node]]
+    for node in ready:  # grows on the way
+        for reached in leaving[node]:
+            level[reached] = max(level[reached], level[node] + 1)
+            waits[reached] -= 1
+            if not waits[reached]:
+                ready.append(reached)
+    if len(ready) < count:
         raise ValueError(
-            f"edge_index has a cycle through {count - sum(sizes)} of {count} nodes; an "
+            f"edge_index has a cycle before {count - len(ready)} of {count} nodes; an "
             "encoder in topological order needs a graph that can be executed"
         )
-    return tuple(levels)
-
-
-def _ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The numbers of all the intervals [start, end), one after the other."""
-    lengths = ends - starts
-    offsets = np.repeat(starts - np.concatenate([[0], lengths.cumsum()[:-1]]), lengths)
-    return np.arange(lengths.sum()) + offsets
+    return np.array(level, dtype=np.int64)

@@ -40,7 +40,7 @@ def test_every_node_and_edge_once():
 
 
 def test_a_cycle_is_refused():
-    with pytest.raises(ValueError, match="cycle through 2 of 3 nodes"):
+    with pytest.raises(ValueError, match="cycle before 2 of 3 nodes"):
         _ = edges_of([[0, 1, 2], [1, 2, 1]], 3).levels
 
 
