@@ -285,7 +285,7 @@ def test_train_an_embedding_and_search_with_it(
         *(".hydra", "run.log", "result.json", "encoder.safetensors")
     }
     found = result_of(base)["encoder"]
-    assert found["encoder"] == "dag" and found["layers"] == 2
+    assert found["encoder"] == "dag" and found["layers"] == 1
     assert found["graphs"] == {"cifar_resnet": 2, "random": 2}
     assert [*found["fidelity"]] == ["fitted", "held_out", "squeezenet"]
     assert 0 <= found["fidelity"]["held_out"]["types"] <= 1

@@ -54,7 +54,7 @@ class GraphAutoencoder(nn.Module):
         encoder: "gin", "gcn", "gat" or "dag", see `GraphEncoder`.
         dim: of the vectors.
         hidden: width of all hidden layers.
-        layers: of the encoder; None: 2 for "dag", 3 for the others.
+        layers: of the encoder; None: 1 for "dag", 3 for the others.
         ratios: keep ratios at which the second head, `sensitivity`, predicts the
             accuracy lost by pruning a channel group alone; none: without that head.
         seed: of the first weights.
@@ -197,11 +197,11 @@ class GraphAutoencoder(nn.Module):
         graphs: Sequence[Data],
         *,
         measured: Sequence[Measured] = (),
-        steps: int = 1000,
-        batch_size: int = 8,
+        steps: int = 800,
+        batch_size: int = 16,
         learning_rate: float = 3e-3,
-        mask: float = 0.2,
-        noise: float = 0.2,
+        mask: float = 0.1,
+        noise: float = 0.1,
         seed: int = 0,
         on_step: Callable[[int, float], None] = lambda step, loss: None,
     ) -> list[float]:

@@ -15,7 +15,7 @@ from agmc.embedding.topological import Edges
 
 #: Layers where nobody says otherwise: as many as others have, or by name.
 _DEPTH = 3
-_DEPTHS = {"dag": 2}
+_DEPTHS = {"dag": 1}
 
 
 class Vectors(NamedTuple):
@@ -46,7 +46,7 @@ class GraphEncoder(nn.Module):
         hidden: width of the layers.
         layers: number of them; a vector knows what is this many operations away, and
             the rest through the virtual node only. With "dag" it knows all that is
-            before and behind it. None: 2 for "dag", 3 for the others.
+            before and behind it. None: 1 for "dag", 3 for the others.
 
     Raises:
         ValueError: the layer is unknown, or a number is out of range.

@@ -109,11 +109,11 @@ def autoencoder(
     layers: int | None = None,
     variants: int = 16,
     corpus_variants: int = 4,
-    steps: int = 1000,
-    batch_size: int = 8,
+    steps: int = 800,
+    batch_size: int = 16,
     learning_rate: float = 3e-3,
-    mask: float = 0.2,
-    noise: float = 0.2,
+    mask: float = 0.1,
+    noise: float = 0.1,
     follow_plan: bool = False,
 ) -> LearnedEmbedding:
     """Builds the embedding `autoencoder` from a fitted encoder, or fits one.
@@ -130,7 +130,7 @@ def autoencoder(
         encoder: "gin", "gcn", "gat" or "dag", see `GraphEncoder`.
         dim: of the encoder's vectors.
         hidden: width of all hidden layers.
-        layers: of the encoder; None: 2 for "dag", 3 for the others.
+        layers: of the encoder; None: 1 for "dag", 3 for the others.
         variants: for a fit: random pruned variants of the network to learn from, >= 0.
         corpus_variants: the same of every network of the corpus, >= 0.
         steps: for a fit: of the optimiser, >= 1.

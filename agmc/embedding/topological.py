@@ -74,9 +74,10 @@ class BothWaysGRU(nn.Module):
 
     After DAGNN (arXiv 2101.07965) and D-VAE (arXiv 1904.11088):
     `s_v = GRU(h_v, mean_u sigmoid(G s_u + G_e e_uv) * (M s_u + M_e e_uv))` over the
-    predecessors `u` of `v`, which are complete when `v` is reached; the same over the
-    successors with weights of its own. Both states are summed, so that one layer
-    already sees everything before and behind a node.
+    predecessors `u` of `v`, which are complete when `v` is reached. The way back has
+    weights of its own, goes over the successors and begins with `h_v + s_v`, so that
+    one layer sees everything before and behind a node, and all that this hangs on. Both
+    states are summed.
 
     Args:
         hidden: width.
@@ -89,9 +90,8 @@ class BothWaysGRU(nn.Module):
     def forward(self, nodes: Tensor, edges: Edges) -> Tensor:
         """States [N, hidden] of nodes [N, hidden]."""
         along, against = edges.levels
-        return self.along(nodes, edges.attributes, along) + self.against(
-            nodes, edges.attributes, against
-        )
+        states = self.along(nodes, edges.attributes, along)
+        return states + self.against(nodes + states, edges.attributes, against)
 
 
 class _Walk(nn.Module):

@@ -67,3 +67,13 @@ def test_one_way_states_by_hand():
     expected = torch.stack([states[v] for v in range(5)])
     made = walk(nodes, edges.attributes, edges.levels.along)
     assert torch.allclose(made, expected, atol=1e-6)
+
+
+def test_the_way_back_begins_with_the_way_there():
+    torch.manual_seed(0)
+    layer = BothWaysGRU(4)
+    edges = edges_of(DIAMOND, 5)
+    nodes = torch.randn(5, 4)
+    there = layer.along(nodes, edges.attributes, edges.levels.along)
+    back = layer.against(nodes + there, edges.attributes, edges.levels.against)
+    assert torch.equal(layer(nodes, edges), there + back)
