@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from agmc.embedding.fidelity import Fidelity
 
 _log = logging.getLogger("agmc")
+_FITS = ("steps", "batch_size", "learning_rate", "mask", "noise")
 _WITH_AN_ENCODER = "agmc.embedding.learned.autoencoder"
 
 
@@ -64,14 +66,15 @@ def fit_encoder(job: Job) -> None:
         variants = knobs["corpus_variants"]
         fitted = _graphs(progress, FITTED, NUM_RANDOM, variants, job.seed)
         progress.stage("fit", total=knobs["steps"], unit="step")
-        fits = ("steps", "batch_size", "learning_rate", "mask", "noise")
+        fits = {name: knobs[name] for name in _FITS}
         model.fit(
             _all(fitted),
-            **{name: knobs[name] for name in fits},
+            **fits,
             seed=job.seed,
             on_step=lambda step, loss: progress.step(step, note=f"loss {loss:.3f}"),
         )
-        save_autoencoder(model, path, key=job.record["command"])
+        key = {**model.sizes, **fits, "corpus_variants": variants, "seed": job.seed}
+        save_autoencoder(model, path, key=json.dumps(key))
         held_out = _graphs(progress, HELD_OUT, 0, 0, job.seed)
         progress.stage("evaluate")
         rows = {
