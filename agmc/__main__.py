@@ -182,6 +182,10 @@ def _job(config: DictConfig) -> Job:
         "runs": [str(run) for run in runs if run is not None],
         "reference": config.reference,
         "seed": config.seed,
+        "overridden": [
+            word.partition("=")[0].lstrip("+~")
+            for word in HydraConfig.get().overrides.task
+        ],
     }
     check_knobs(Job, values)
     check_knobs(Workers, values["workers"], name="search")

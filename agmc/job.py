@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Job:
         runs: directories of finished runs.
         reference: the group of runs that others are measured against; None: the first.
         seed: of everything random.
+        overridden: what the command line sets: keys of groups and values, "embedding"
+            or "train.epochs".
     """
 
     make: Callable[[str], Any]
@@ -63,6 +65,11 @@ class Job:
     runs: Sequence[str]
     reference: str | None
     seed: int
+    overridden: Collection[str]
+
+    def overrides(self, group: str) -> bool:
+        """Whether the command line chooses within a group of the configuration."""
+        return any(key.split(".")[0] == group for key in self.overridden)
 
     @property
     def finished(self) -> bool:

@@ -42,7 +42,6 @@ VARIES: dict[str, set[str]] = {
     "agent": {"algorithm"},
 }
 GIVEN: set[str] = {
-    "encoder",  # a module of the embedding, for agents trained end to end
     "graph_encoder",  # of another embedding, whose file stands in the defaults
     "networks",  # other networks for the auto-encoder to learn from
     "progress",  # told about every step

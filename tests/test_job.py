@@ -38,3 +38,17 @@ def test_no_result_is_not_finished(tmp_path, text):
     if text is not None:
         (tmp_path / "result.json").write_text(text)
     assert job(tmp_path).finished is False
+
+
+@pytest.mark.parametrize(
+    ("overridden", "chosen"),
+    [
+        ([], False),
+        (["seed", "train.epochs", "hydra.embedding", "embeddings"], False),
+        (["embedding"], True),
+        (["seed", "embedding.steps"], True),
+    ],
+)
+def test_whether_the_command_line_chooses_within_a_group(tmp_path, overridden, chosen):
+    given = dataclasses.replace(job(tmp_path), overridden=overridden)
+    assert given.overrides("embedding") is chosen

@@ -266,6 +266,40 @@ def test_train_then_compress_with_a_given_plan(call, tiny, tmp_path):
     assert load(out / "compressed.safetensors").get_submodule("3").out_channels == 2
 
 
+def test_train_an_embedding_and_search_with_it(
+    call, tiny, tmp_path, monkeypatch, without_onnx
+):
+    from agmc.commands import encoder
+
+    # Hours of networks, but for these.
+    monkeypatch.setattr(encoder, "FITTED", {"cifar_resnet": ("resnet20",)})
+    monkeypatch.setattr(encoder, "HELD_OUT", {"squeezenet": ("squeezenet1_1",)})
+    monkeypatch.setattr(encoder, "NUM_RANDOM", 1)
+    base, out = tmp_path / "base", tmp_path / "out"
+    sizes = ("embedding.encoder=dag", "embedding.dim=8", "embedding.hidden=16")
+    chosen = ("embedding=autoencoder", *sizes)
+    quick = ("embedding.steps=2", "embedding.corpus_variants=1")
+    got = call("train", *chosen, *quick, f"out={base}")
+    assert (got.code, got.err) == (0, "")
+    assert {p.name for p in base.iterdir()} == {
+        *(".hydra", "run.log", "result.json", "encoder.safetensors")
+    }
+    found = result_of(base)["encoder"]
+    assert found["encoder"] == "dag" and found["layers"] == 1
+    assert found["graphs"] == {"cifar_resnet": 2, "random": 2}
+    assert [*found["fidelity"]] == ["fitted", "held_out", "squeezenet"]
+    assert 0 <= found["fidelity"]["held_out"]["types"] <= 1
+    path = base / "encoder.safetensors"
+    assert found["bytes"] == path.stat().st_size
+    got = call(*tiny, *chosen, f"embedding.fit={path}", f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    kept, fitted = (
+        safetensors.torch.load_file(p) for p in (out / "embedding.safetensors", path)
+    )
+    assert kept.keys() == fitted.keys()
+    assert all(torch.equal(kept[name], fitted[name]) for name in kept)
+
+
 def test_several_limits_a_reward_of_ones_own_and_tracking(
     call, tiny, tmp_path, without_onnx
 ):
@@ -473,6 +507,10 @@ def untouched(directory):
         (["data=imagefolder", "data.root=/nowhere"], ["/nowhere", "train/CLASS"]),
         (["plan=nowhere.json"], ["nowhere.json"]),
         (["model.weights=nowhere.safetensors"], ["nowhere.safetensors"]),
+        (["embedding.encoder=bert"], ["encoder 'bert'", "gin", "dag"]),
+        (["embedding.fit=nowhere"], ["embedding.fit (='nowhere') is no file", "anew"]),
+        (["embedding.dim=7"], ["dim (=7) is not that of", "32", "fit=anew"]),
+        (["train", "embedding.encoder=bert"], ["encoder 'bert'", "gin", "dag"]),
         (["train", "model.weights=some.safetensors"], ["some.safetensors"]),
         (["evaluate"], ["evaluate needs checkpoint=FILE"]),
         (["evaluate", "checkpoint=nowhere"], ["nowhere", "does not exist"]),

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from agmc.commands.encoder import check_encoder
 from agmc.commands.steps import (
     data_and_model,
     progress_of,
@@ -54,6 +55,8 @@ def compress(job: Job) -> None:
     finetune, rooms = job.make("finetune"), _rooms_of_the_search(job)
     reward = reward_for(budgets, rooms["reward"])  # a conflict shows at once
     check_repair(job.reconstruction_images, job.recalibration_images, job.batch_size)
+    if given is None:
+        check_encoder(rooms["embedding"])
     rooms["tables"] = tables
     with team() as own, progress_of(job) as progress:
         splits, model = data_and_model(job, progress)

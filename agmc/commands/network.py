@@ -6,6 +6,7 @@ import logging
 
 import torch
 
+from agmc.commands.encoder import can_be_fitted, fit_encoder
 from agmc.commands.steps import (
     data_and_model,
     measure_file,
@@ -25,7 +26,13 @@ _log = logging.getLogger("agmc")
 
 
 def train(job: Job) -> None:
-    """Trains a base network on the train split and writes `weights.safetensors`."""
+    """Trains a base network on the train split and writes `weights.safetensors`.
+
+    Where the command line chooses an embedding that can be fitted, it is that.
+    """
+    if job.overrides("embedding") and can_be_fitted(job.make("embedding")):
+        fit_encoder(job)
+        return
     if job.weights is not None:
         raise ValueError(
             f"train starts from fresh weights: leave out model.weights "

@@ -1,42 +1,45 @@
-"""Autoencoder: learns vectors of feature maps by reconstructing the graph."""
+"""Autoencoder: learns vectors by reconstructing the graph they stand for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.data import Batch, Data
 
-from agmc.embedding.decoder import GraphDecoder, absent_links
-from agmc.embedding.encoder import GraphEncoder
+from agmc.embedding.decoder import GraphDecoder, absent_links, summaries
+from agmc.embedding.encoder import GraphEncoder, Vectors
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS, NUM_TYPES
+from agmc.embedding.sensitivity import Measured, SensitivityHead
 
 #: Columns that hardly vary are not blown up by more than 1 / this when standardised.
 _SMALLEST_SPREAD = 0.02
 
 
 class Losses(NamedTuple):
-    """The four parts of the reconstruction loss, scalars.
+    """The parts of the reconstruction loss, scalars.
 
     Attributes:
         nodes: smooth L1 of the standardised node attributes, mean over columns.
         edges: the same of the numeric edge attributes.
         types: cross entropy of the operation types, nats.
         links: binary cross entropy of edges and absent edges, nats, half each.
+        networks: smooth L1 of what a network is like as a whole, see `summaries`.
     """
 
     nodes: Tensor
     edges: Tensor
     types: Tensor
     links: Tensor
+    networks: Tensor
 
     @property
     def total(self) -> Tensor:
         """The sum, which is what is trained."""
-        return self.nodes + self.edges + self.types + self.links
+        return torch.stack(self).sum()
 
 
 class GraphAutoencoder(nn.Module):
@@ -48,20 +51,35 @@ class GraphAutoencoder(nn.Module):
     direction and by node and edge attributes.
 
     Args:
+        encoder: "gin", "gcn", "gat" or "dag", see `GraphEncoder`.
         dim: of the vectors.
         hidden: width of all hidden layers.
-        layers: of the encoder.
+        layers: of the encoder; None: 1 for "dag", 3 for the others.
+        ratios: keep ratios at which the second head, `sensitivity`, predicts the
+            accuracy lost by pruning a channel group alone; none: without that head.
         seed: of the first weights.
     """
 
     def __init__(
-        self, *, dim: int = 32, hidden: int = 64, layers: int = 3, seed: int = 0
+        self,
+        *,
+        encoder: str = "gin",
+        dim: int = 32,
+        hidden: int = 64,
+        layers: int | None = None,
+        ratios: Sequence[float] = (),
+        seed: int = 0,
     ) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            self.encoder = GraphEncoder(dim=dim, hidden=hidden, layers=layers)
+            self.encoder = GraphEncoder(
+                layer=encoder, dim=dim, hidden=hidden, layers=layers
+            )
             self.decoder = GraphDecoder(dim=dim, hidden=hidden)
+            self.sensitivity = (
+                SensitivityHead(ratios, dim=dim, hidden=hidden) if ratios else None
+            )
         self.node_mean: Tensor
         self.node_spread: Tensor
         self.edge_mean: Tensor
@@ -73,9 +91,45 @@ class GraphAutoencoder(nn.Module):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_spread", torch.ones(size))
 
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The arguments that decide about the weights there are."""
+        encoder = self.encoder
+        return {
+            "encoder": encoder.layer,
+            "dim": encoder.dim,
+            "hidden": encoder.hidden,
+            "layers": encoder.num_layers,
+            "ratios": [*self.sensitivity.ratios] if self.sensitivity else [],
+        }
+
     def forward(self, data: Data) -> Tensor:
         """Vectors of the feature maps, float32 [num_nodes, dim]."""
+        return self.vectors(data).nodes
+
+    def vectors(self, data: Data) -> Vectors:
+        """Vectors of the feature maps [num_nodes, dim] and of the networks [G, dim]."""
         return self.encoder(self.standardised(data))
+
+    def drops(self, data: Data, carriers: Tensor) -> Tensor:
+        """Accuracy lost by pruning every group alone, as predicted, float32 [G, R].
+
+        Args:
+            data: the unpruned network.
+            carriers: see `Measured`.
+
+        Raises:
+            ValueError: the auto-encoder was made without `ratios`.
+        """
+        return self._head()(carriers @ self(data))
+
+    def _head(self) -> SensitivityHead:
+        if self.sensitivity is None:
+            raise ValueError(
+                "this auto-encoder predicts no sensitivities; make it with "
+                "ratios=(0.75, 0.5, 0.25) and fit it with measured networks"
+            )
+        return self.sensitivity
 
     def standardised(self, data: Data) -> Data:
         """The same graph with its numeric columns at mean 0 and spread 1.
@@ -106,10 +160,15 @@ class GraphAutoencoder(nn.Module):
             noise: standard deviation added to the vectors, which have spread 1, >= 0.
         """
         scaled = self.standardised(data)
-        z = self.encoder(_masked(scaled, mask, generator) if mask else scaled)
+        vectors = self.encoder(_masked(scaled, mask, generator) if mask else scaled)
         if noise:
-            z = z + noise * torch.randn(z.shape, generator=generator)
-        made = self.decoder(z, data.edge_index)
+            vectors = Vectors(
+                *(
+                    v + noise * torch.randn(v.shape, generator=generator)
+                    for v in vectors
+                )
+            )
+        z, made = vectors.nodes, self.decoder(vectors, data.edge_index)
         types = data.edge_attr[:, :NUM_TYPES].argmax(dim=1)
         absent = absent_links(data, generator)
         present = self.decoder.link_logits(z, data.edge_index)
@@ -123,6 +182,7 @@ class GraphAutoencoder(nn.Module):
             edges=functional.smooth_l1_loss(made.edges, numbers),
             types=functional.cross_entropy(made.types, types),
             links=wrong / 2,
+            networks=functional.smooth_l1_loss(made.networks, summaries(scaled)),
         )
 
     def evaluate(self, graphs: Sequence[Data], *, seed: int = 0) -> Losses:
@@ -136,12 +196,14 @@ class GraphAutoencoder(nn.Module):
         self,
         graphs: Sequence[Data],
         *,
-        steps: int = 300,
-        batch_size: int = 4,
+        measured: Sequence[Measured] = (),
+        steps: int = 800,
+        batch_size: int = 16,
         learning_rate: float = 3e-3,
-        mask: float = 0.2,
-        noise: float = 0.2,
+        mask: float = 0.1,
+        noise: float = 0.1,
         seed: int = 0,
+        on_step: Callable[[int, float], None] = lambda step, loss: None,
     ) -> list[float]:
         """Trains on graphs, in place; the same arguments give the same weights.
 
@@ -150,18 +212,22 @@ class GraphAutoencoder(nn.Module):
 
         Args:
             graphs: from `GraphConverter`, see `training_graphs`.
+            measured: networks with measured sensitivities, for the second head; one of
+                them is taken in every step, and its loss added.
             steps: of the optimiser, >= 1.
             batch_size: graphs per step, >= 1, drawn with replacement.
             learning_rate: the first one, > 0.
             mask: share of nodes and edges hidden from the encoder, in [0, 1).
             noise: standard deviation added to the vectors, which have spread 1, >= 0.
             seed: of the batches, absent edges, mask and noise.
+            on_step: called with the number of steps done and the loss of the last.
 
         Returns:
             The total loss of every step.
 
         Raises:
-            ValueError: there is no graph, or a number is out of range.
+            ValueError: there is no graph, a number is out of range, or something was
+                measured that this auto-encoder does not predict.
         """
         if not graphs:
             raise ValueError("graphs (=[]) must hold at least one graph to learn from")
@@ -174,6 +240,8 @@ class GraphAutoencoder(nn.Module):
             raise ValueError(f"mask (={mask}) must be in [0, 1)")
         if not noise >= 0:
             raise ValueError(f"noise (={noise}) must be >= 0")
+        if measured:
+            self._head().measure(measured)
         self._measure(graphs)
         generator = torch.Generator().manual_seed(seed)
         optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate)
@@ -183,11 +251,16 @@ class GraphAutoencoder(nn.Module):
             drawn = torch.randint(len(graphs), (batch_size,), generator=generator)
             batch = Batch.from_data_list([graphs[i] for i in drawn.tolist()])
             loss = self.losses(batch, generator, mask=mask, noise=noise).total
+            if measured:
+                one = int(torch.randint(len(measured), (), generator=generator))
+                data, carriers, drops = measured[one]
+                loss = loss + self._head().loss(carriers @ self(data), drops)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
             history.append(loss.item())
+            on_step(len(history), history[-1])
         return history
 
     def _measure(self, graphs: Sequence[Data]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 from safetensors.torch import save
@@ -14,7 +16,10 @@ from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS
 from agmc.whole_file import write_whole
 
-FORMAT = "agmc graph auto-encoder 1"
+FORMAT = "agmc graph auto-encoder 2"
+#: A file that asks for larger hidden layers or more of them is none of ours.
+_LARGEST = {"dim": 4096, "hidden": 4096, "layers": 64}
+_MOST_RATIOS = 64
 
 
 def save_autoencoder(
@@ -26,9 +31,23 @@ def save_autoencoder(
         model: a fitted auto-encoder.
         path: of the file; its folder exists.
         key: any text that says what the weights were learned from.
+
+    Raises:
+        ValueError: a weight is not finite.
     """
-    header = {"format": FORMAT, "key": key, "columns": _columns()}
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    broken = _not_finite(state)
+    if broken:
+        raise ValueError(
+            f"the graph auto-encoder cannot be saved: {broken} holds NaN or infinity; "
+            "fit it again with a smaller learning_rate"
+        )
+    header = {
+        "format": FORMAT,
+        "key": key,
+        "columns": _columns(),
+        "sizes": json.dumps(model.sizes),
+    }
     write_whole(path, save(state, metadata=header))
 
 
@@ -45,15 +64,19 @@ def load_autoencoder(path: str | os.PathLike[str]) -> GraphAutoencoder:
             "delete it to fit a new one"
         )
     try:
-        dim, hidden = state["encoder.output.weight"].shape
-        layers = sum(name.startswith("encoder.norms.") for name in state) // 2
-        model = GraphAutoencoder(dim=dim, hidden=hidden, layers=layers)
+        model = GraphAutoencoder(**_checked_sizes(header))
         model.load_state_dict(state)
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path} is a damaged graph auto-encoder: weights are missing or do not "
             "fit each other; delete it to fit a new one"
         ) from error
+    broken = _not_finite(state)
+    if broken:
+        raise ValueError(
+            f"{path} is a damaged graph auto-encoder: {broken} holds NaN or infinity; "
+            "delete it to fit a new one"
+        )
     return model
 
 
@@ -68,6 +91,28 @@ def key_of(path: str | os.PathLike[str]) -> str:
 
 def _columns() -> str:
     return json.dumps([column.name for column in (*NODE_COLUMNS, *EDGE_COLUMNS)])
+
+
+def _checked_sizes(header: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments of the auto-encoder; nothing large is made before they are checked.
+
+    Raises:
+        KeyError: one is missing.
+        ValueError: one is of another kind, or too large.
+    """
+    sizes = json.loads(header["sizes"])
+    for name, largest in _LARGEST.items():
+        if type(sizes[name]) is not int or not 1 <= sizes[name] <= largest:
+            raise ValueError(f"{name} (={sizes[name]!r}) must be in [1, {largest}]")
+    ratios = sizes["ratios"]
+    if type(ratios) is not list or len(ratios) > _MOST_RATIOS:
+        raise ValueError(f"ratios (={ratios!r}) must be a short list")
+    return {name: sizes[name] for name in ("encoder", *_LARGEST, "ratios")}
+
+
+def _not_finite(state: Mapping[str, Tensor]) -> str:
+    """Name of the first tensor with NaN or infinity; empty where there is none."""
+    return next((name for name, t in state.items() if not t.isfinite().all()), "")
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:

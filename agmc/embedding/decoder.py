@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from agmc.embedding.encoder import Vectors, graph_of_node
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS, NUM_TYPES
 
 
@@ -19,11 +20,13 @@ class Reconstruction(NamedTuple):
         nodes: node attributes, standardised, [N, node columns].
         edges: numeric edge attributes, standardised, [E, numeric edge columns].
         types: logits of the operation types, [E, types].
+        networks: `summaries`, [G, node columns + edge columns + 1].
     """
 
     nodes: Tensor
     edges: Tensor
     types: Tensor
+    networks: Tensor
 
 
 class GraphDecoder(nn.Module):
@@ -31,7 +34,8 @@ class GraphDecoder(nn.Module):
 
     Node attributes come from the vector of the node, the attributes and the type of an
     edge from those of its two ends, and whether an edge is there at all from a directed
-    product of both ends, `<source(z_a), target(z_b)> / sqrt(hidden) + bias`.
+    product of both ends, `<source(z_a), target(z_b)> / sqrt(hidden) + bias`. The vector
+    of a network gives its `summaries`.
 
     Args:
         dim: of the vectors.
@@ -45,20 +49,51 @@ class GraphDecoder(nn.Module):
         self.nodes = _two_layers(dim, hidden, len(NODE_COLUMNS))
         self.edges = _two_layers(2 * dim, hidden, num_edge)
         self.types = _two_layers(2 * dim, hidden, NUM_TYPES)
+        self.networks = _two_layers(
+            dim, hidden, len(NODE_COLUMNS) + len(EDGE_COLUMNS) + 1
+        )
         self.link_source = nn.Linear(dim, hidden)
         self.link_target = nn.Linear(dim, hidden)
         self.link_bias = nn.Parameter(torch.zeros(()))
 
-    def forward(self, z: Tensor, edge_index: Tensor) -> Reconstruction:
-        """Attributes of the nodes [N, dim] and of the edges [2, E] between them."""
+    def forward(self, vectors: Vectors, edge_index: Tensor) -> Reconstruction:
+        """What the nodes, the edges [2, E] between them and the networks are."""
+        z = vectors.nodes
         ends = torch.cat([z[edge_index[0]], z[edge_index[1]]], dim=1)
-        return Reconstruction(self.nodes(z), self.edges(ends), self.types(ends))
+        return Reconstruction(
+            nodes=self.nodes(z),
+            edges=self.edges(ends),
+            types=self.types(ends),
+            networks=self.networks(vectors.networks),
+        )
 
     def link_logits(self, z: Tensor, pairs: Tensor) -> Tensor:
         """Logits that an edge leads from `pairs[0]` to `pairs[1]`, [P]."""
         source, target = self.link_source(z), self.link_target(z)
         products = (source[pairs[0]] * target[pairs[1]]).sum(dim=1)
         return products / math.sqrt(self.hidden) + self.link_bias
+
+
+def summaries(data: Data) -> Tensor:
+    """What a network is like as a whole, float32 [G, node columns + edge columns + 1].
+
+    Means of the node attributes and of the edge attributes, so among them the shares of
+    the operation types, then log2(1 + nodes) / 10.
+
+    Args:
+        data: one graph or a `Batch`, its numbers standardised.
+    """
+    graph, sizes = graph_of_node(data)
+    of_edge = graph[data.edge_index[0]]
+    edges = torch.zeros_like(sizes).index_add(
+        0, of_edge, torch.ones(len(of_edge), 1, device=of_edge.device)
+    )
+    nodes = sizes.new_zeros(len(sizes), data.x.shape[1]).index_add(0, graph, data.x)
+    attributes = sizes.new_zeros(len(sizes), data.edge_attr.shape[1])
+    attributes = attributes.index_add(0, of_edge, data.edge_attr)
+    return torch.cat(
+        [nodes / sizes, attributes / edges.clamp(min=1), (1 + sizes).log2() / 10], dim=1
+    )
 
 
 def absent_links(data: Data, generator: torch.Generator) -> Tensor:

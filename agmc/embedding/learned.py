@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from agmc.embedding.finetuned import FineTunedEncoder
 from agmc.embedding.network_vectors import carriers_of
 from agmc.embedding.progress import PROGRESS_COLUMNS, Progress
 from agmc.embedding.pyg import GraphConverter
+from agmc.embedding.starting import ANEW, SHIPPED, digest_of, load_fitted, starting_file
 from agmc.embedding.state import StateEmbedding
 from agmc.graph.model_graph import ModelGraph
 from agmc.plan import PlanSpace
@@ -106,86 +109,97 @@ class LearnedEmbedding(Embedding):
 def autoencoder(
     context: EmbeddingContext,
     *,
+    fit: str = SHIPPED,
+    encoder: str = "gin",
     dim: int = 32,
     hidden: int = 64,
-    layers: int = 3,
+    layers: int | None = None,
     variants: int = 16,
     corpus_variants: int = 4,
-    steps: int = 300,
-    batch_size: int = 4,
+    steps: int = 800,
+    batch_size: int = 16,
     learning_rate: float = 3e-3,
-    mask: float = 0.2,
-    noise: float = 0.2,
+    mask: float = 0.1,
+    noise: float = 0.1,
     follow_plan: bool = False,
     freeze: bool = True,
 ) -> Embedding:
-    """Builds the embedding `autoencoder`: fits it, or reads `context.checkpoint`.
+    """Builds the embedding `autoencoder` from a fitted encoder, or fits one.
 
-    A checkpoint of another network, seed or setting is fitted again and replaced; a
-    file that is no checkpoint is left alone.
+    What it starts from is kept in `context.checkpoint`, and a run that goes on reads it
+    from there. A checkpoint of another network, seed or setting is replaced; a file
+    that is no checkpoint is left alone.
 
     Args:
         context: graph, decisions, seed, corpus and checkpoint.
+        fit: "shipped": the encoder that comes with the package; a file that `agmc
+            train embedding=autoencoder` wrote; or "anew": fitted here, on the network
+            and the corpus, which takes a minute or so.
+        encoder: "gin", "gcn", "gat" or "dag", see `GraphEncoder`.
         dim: of the encoder's vectors.
         hidden: width of all hidden layers.
-        layers: of the encoder.
-        variants: random pruned variants of the network to learn from, >= 0.
+        layers: of the encoder; None: 1 for "dag", 3 for the others.
+        variants: for a fit: random pruned variants of the network to learn from, >= 0.
         corpus_variants: the same of every network of the corpus, >= 0.
-        steps: of the optimiser, >= 1.
-        batch_size: graphs per step, >= 1.
-        learning_rate: the first one, > 0, down to 0 along a cosine.
-        mask: share of nodes and edges hidden from the encoder, in [0, 1).
-        noise: standard deviation added to the vectors, which have spread 1, >= 0.
+        steps: for a fit: of the optimiser, >= 1.
+        batch_size: for a fit: graphs per step, >= 1.
+        learning_rate: for a fit: the first one, > 0, down to 0 along a cosine.
+        mask: for a fit: share of nodes and edges hidden from the encoder, in [0, 1).
+        noise: for a fit: standard deviation added to the vectors, which have spread 1,
+            >= 0.
         follow_plan: see `LearnedEmbedding`.
         freeze: True: the encoder stays as it was fitted; False: the agent trains it on,
             see `FineTunedEncoder`.
 
     Raises:
-        ValueError: a number is out of range, or the checkpoint is damaged or foreign.
+        ValueError: a number is out of range, a file is damaged or foreign, or its
+            encoder is of another kind or size.
     """
-    model = GraphAutoencoder(dim=dim, hidden=hidden, layers=layers, seed=context.seed)
-    settings: list[float] = [
-        dim,
-        hidden,
-        layers,
-        variants,
-        corpus_variants,
-        steps,
-        batch_size,
-    ]
-    settings += [learning_rate, mask, noise, context.seed]
+    model = GraphAutoencoder(
+        encoder=encoder, dim=dim, hidden=hidden, layers=layers, seed=context.seed
+    )
+    settings: list[Any] = [*model.sizes.values()]
+    start = None if fit == ANEW else starting_file(fit, encoder=encoder)
+    if start is None:
+        settings += [variants, corpus_variants, steps, batch_size]
+        settings += [learning_rate, mask, noise, context.seed]
+    else:  # a newer version of the package must not change a run that goes on
+        settings += [SHIPPED if fit == SHIPPED else digest_of(start)]
     key = _key(context.space, settings)
     path = context.checkpoint
     if path is not None and path.exists() and key_of(path) == key:
         model = load_autoencoder(path)
     else:
-        graphs = training_graphs(
-            context.space,
-            context.corpus(),
-            variants=variants,
-            corpus_variants=corpus_variants,
-            seed=context.seed,
-        )
-        model.fit(
-            graphs,
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            mask=mask,
-            noise=noise,
-            seed=context.seed,
-        )
+        if start is not None:
+            model = load_fitted(start, model)
+        else:
+            graphs = training_graphs(
+                context.space,
+                context.corpus(),
+                variants=variants,
+                corpus_variants=corpus_variants,
+                seed=context.seed,
+            )
+            model.fit(
+                graphs,
+                steps=steps,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                mask=mask,
+                noise=noise,
+                seed=context.seed,
+            )
         if path is not None:
             save_autoencoder(model, path, key=key)
     if freeze:
         return LearnedEmbedding(context.graph, model, follow_plan=follow_plan)
-    encoder = FineTunedEncoder(
+    trained = FineTunedEncoder(
         context.graph, model, follow_plan=follow_plan, reach=_REACH
     )
-    return StateEmbedding(context.graph, encoder)
+    return StateEmbedding(context.graph, trained)
 
 
-def _key(space: PlanSpace, settings: list[float]) -> str:
+def _key(space: PlanSpace, settings: Sequence[Any]) -> str:
     """Says what an auto-encoder is learned from.
 
     Weights are left out: a run that goes on with the network it began with must not

@@ -1,16 +1,18 @@
-"""Corpus: graphs of well-known networks for the auto-encoder to learn from."""
+"""Corpus: graphs of networks for the auto-encoder to learn from."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch import nn
 
 from agmc.graph.groups import UnprunableWarning
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
 from agmc.models import build
+from agmc.models.families import members
 
 #: Small torchvision classifiers of different families: residual, fire, inverted
 #: residual, channel shuffle.
@@ -37,10 +39,39 @@ def corpus(
     """
     graphs = []
     for name in names:
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            # What cannot be pruned in a network of the corpus concerns nobody.
-            warnings.simplefilter("ignore", UnprunableWarning)
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = build(name, num_classes=10)
-            graphs.append(trace(model, torch.randn(1, 3, image_size, image_size)))
+        graphs.append(_traced(model, image_size))
     return graphs
+
+
+def graphs_by_family(
+    families: Mapping[str, tuple[str, ...]],
+    *,
+    random_networks: int = 0,
+    on_network: Callable[[str], None] = lambda name: None,
+) -> dict[str, list[ModelGraph]]:
+    """Builds and traces whole families, see `agmc.models.families.members`.
+
+    Args:
+        families: names of networks by family.
+        random_networks: how many random ones come with them, >= 0.
+        on_network: called with the name of every network.
+
+    Raises:
+        ValueError: a name is unknown, or the network cannot be traced.
+    """
+    result: dict[str, list[ModelGraph]] = {}
+    for member in members(families, random_networks=random_networks):
+        on_network(member.name)
+        graph = _traced(member.model, member.image_size)
+        result.setdefault(member.family, []).append(graph)
+    return result
+
+
+def _traced(model: nn.Module, image_size: int) -> ModelGraph:
+    with warnings.catch_warnings():
+        # What cannot be pruned in a network of the corpus concerns nobody.
+        warnings.simplefilter("ignore", UnprunableWarning)
+        return trace(model, torch.zeros(1, 3, image_size, image_size))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 import time
 import warnings
 from collections import defaultdict
@@ -22,13 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from agmc.compression.prune import Pruner
 from agmc.cost.model import cost_of
 from agmc.graph.trace import trace
+from agmc.models.random_cnn import BLOCKS, random_net
 from agmc.plan import PlanSpace
 from agmc.report.experiment import Target, write_experiment
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "tests" / "graph"))
-
-from random_nets import BLOCKS, random_net  # noqa: E402
 
 
 def measure(seed: int) -> tuple[list[str], float, bool, int]:

@@ -19,12 +19,10 @@ from graph_nets import (
     quiet_trace,
     relative_error,
     to_double,
-    with_statistics,
 )
 from hard_nets import HARD
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_nets import BLOCKS, random_net
 from torch import nn
 
 from agmc.compression.prune import Pruner, compress
@@ -32,6 +30,7 @@ from agmc.cost.model import cost_of
 from agmc.export.checkpoint import load, save
 from agmc.graph.groups import UnprunableWarning
 from agmc.graph.trace import trace
+from agmc.models.random_cnn import BLOCKS, random_net, with_statistics
 from agmc.plan import Plan, PlanSpace
 
 

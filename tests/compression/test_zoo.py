@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from graph_nets import counted_macs, flat, quiet_trace, relative_error, with_statistics
+from graph_nets import counted_macs, flat, quiet_trace, relative_error
 
 from agmc.compression.prune import Pruner
 from agmc.cost.model import cost_of
 from agmc.models import build
+from agmc.models.random_cnn import with_statistics
 from agmc.plan import PlanSpace
 
 QUICK = ("squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small")

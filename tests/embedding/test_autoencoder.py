@@ -9,6 +9,9 @@ from torch.nn import functional
 
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.corpus import training_graphs
+from agmc.embedding.decoder import summaries
+from agmc.embedding.fidelity import fidelity
+from agmc.embedding.messages import LAYERS
 from agmc.embedding.pyg import NUM_TYPES, GraphConverter
 from agmc.plan import PlanSpace
 from tests.embedding.embedding_nets import branches_graph, chain_graph, residual_graph
@@ -31,7 +34,7 @@ def held_out():
 @pytest.fixture(scope="module")
 def fitted(graphs):
     model = GraphAutoencoder(dim=16, hidden=32, layers=3)
-    model.fit(graphs, steps=200)
+    model.fit(graphs, steps=200, batch_size=4)
     return model
 
 
@@ -60,15 +63,53 @@ def test_beats_the_best_constant_on_held_out_graphs(graphs, held_out, fitted):
         constant = functional.cross_entropy(logits.expand(len(types), -1), types)
         assert losses.types < constant / 2
         with torch.no_grad():
-            made = fitted.decoder(fitted(data), data.edge_index).types.argmax(dim=1)
+            made = fitted.decoder(fitted.vectors(data), data.edge_index)
+            made = made.types.argmax(dim=1)
         right += int((made == types).sum())
         most_frequent += int((types == logits.argmax()).sum())
     assert right > 2 * most_frequent
     assert losses.links < np.log(2) / 2
+    learned = torch.cat([summaries(fitted.standardised(data)) for data in graphs])
+    whole = torch.cat([summaries(fitted.standardised(data)) for data in held_out])
+    constant = learned.mean(dim=0).expand_as(whole)
+    assert losses.networks < functional.smooth_l1_loss(constant, whole)
 
 
-def test_gradients_reach_every_parameter(graphs):
-    model = GraphAutoencoder(dim=8, hidden=16, layers=2)
+@pytest.mark.parametrize("encoder", LAYERS)
+def test_every_encoder_learns_all_that_is_decoded(graphs, encoder):
+    """Operation types, links, shapes and cost shares of plans not learned from."""
+    model = GraphAutoencoder(encoder=encoder, dim=16, hidden=32, layers=2)
+    model.fit(graphs, steps=60, batch_size=4, learning_rate=0.01)
+    space = PlanSpace(residual_graph())
+    others = [branches_graph(), residual_graph(16, 2), chain_graph()]
+    found = fidelity(model, training_graphs(space, others, variants=4, seed=9))
+    assert found.types > 0.6
+    assert found.links > 0.7
+    assert found.shapes > 0.15
+    assert found.shares > 0.25
+    fresh = GraphAutoencoder(encoder=encoder, dim=16, hidden=32, layers=2)
+    fresh.load_state_dict({**fresh.state_dict(), **dict(model.named_buffers())})
+    for learned, guessed in zip(found, fidelity(fresh, graphs), strict=True):
+        assert learned > guessed + 0.1
+
+
+def test_fidelity_on_held_out_graphs(held_out, fitted):
+    found = fidelity(fitted, held_out)
+    assert found.types > 0.9
+    assert found.links > 0.9
+    assert found.shapes > 0.3
+    assert found.shares > 0.5
+
+
+def test_the_vectors_of_a_graph_are_nodes_and_network(graphs, fitted):
+    vectors = fitted.vectors(graphs[0])
+    assert torch.equal(vectors.nodes, fitted(graphs[0]))
+    assert vectors.networks.shape == (1, 16)
+
+
+@pytest.mark.parametrize("encoder", LAYERS)
+def test_gradients_reach_every_parameter(graphs, encoder):
+    model = GraphAutoencoder(encoder=encoder, dim=8, hidden=16, layers=2)
     model.losses(graphs[0], torch.Generator().manual_seed(0)).total.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name

@@ -13,9 +13,9 @@ from agmc.embedding.pyg import GraphConverter
 from tests.embedding.embedding_nets import chain_graph
 
 
-@pytest.fixture
-def model():
-    model = GraphAutoencoder(dim=8, hidden=16, layers=2)
+@pytest.fixture(params=["gin", "dag"])
+def model(request):
+    model = GraphAutoencoder(encoder=request.param, dim=8, hidden=16, layers=2)
     model.fit([GraphConverter(chain_graph()).data()], steps=2)
     return model
 
@@ -38,6 +38,17 @@ def test_round_trip(model, path):
     assert torch.equal(again(data), model(data))
     assert key_of(path) == "what it was learned from"
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_the_second_head_comes_along(tmp_path):
+    model = GraphAutoencoder(dim=8, hidden=16, layers=1, ratios=(0.5, 0.25))
+    save_autoencoder(model, tmp_path / "encoder.safetensors")
+    again = load_autoencoder(tmp_path / "encoder.safetensors")
+    assert again.sizes == model.sizes
+    assert again.sensitivity is not None
+    assert again.sensitivity.ratios == (0.5, 0.25)
+    vectors = torch.randn(3, 8)
+    assert torch.equal(again.sensitivity(vectors), model.sensitivity(vectors))
 
 
 def test_truncated(path):
@@ -67,7 +78,7 @@ def test_missing(tmp_path):
 
 def test_weights_of_other_sizes(path):
     state, header = load_file(path), header_of(path)
-    state["decoder.nodes.0.weight"] = torch.zeros(16, 9)
+    state["decoder.nodes.0.weight"] = torch.zeros(16, 7)
     save_file(state, path, metadata=header)
     with pytest.raises(ValueError, match="damaged"):
         load_autoencoder(path)
@@ -85,3 +96,39 @@ def test_other_columns(path, monkeypatch):
     monkeypatch.setattr(checkpoint, "NODE_COLUMNS", checkpoint.NODE_COLUMNS[1:])
     with pytest.raises(ValueError, match="other graph attributes"):
         load_autoencoder(path)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        "",
+        "[]",
+        '{"encoder": "gin", "dim": 8, "hidden": 16}',
+        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 3, "ratios": []}',
+        '{"encoder": "gcn", "dim": 8, "hidden": 16, "layers": 2, "ratios": []}',
+        '{"encoder": "bert", "dim": 8, "hidden": 16, "layers": 2, "ratios": []}',
+        '{"encoder": ["gin"], "dim": 8, "hidden": 16, "layers": 2, "ratios": []}',
+        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": true, "ratios": []}',
+        '{"encoder": "gin", "dim": 8, "hidden": 1000000000, "layers": 2, "ratios": []}',
+        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 2, "ratios": 1}',
+        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 2, "ratios": ["a"]}',
+        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 2, "ratios": [0.5]}',
+        '{"encoder": "gin", "dim": 8.0, "hidden": 16, "layers": 2, "ratios": []}',
+    ],
+)
+def test_hostile_sizes(path, sizes):
+    save_file(load_file(path), path, metadata={**header_of(path), "sizes": sizes})
+    with pytest.raises(ValueError, match="damaged"):
+        load_autoencoder(path)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite(path, model, value):
+    state, header = load_file(path), header_of(path)
+    state["encoder.output.bias"][0] = value
+    save_file(state, path, metadata=header)
+    with pytest.raises(ValueError, match="output.bias holds NaN or infinity"):
+        load_autoencoder(path)
+    model.load_state_dict(state)
+    with pytest.raises(ValueError, match="cannot be saved: encoder.output.bias"):
+        save_autoencoder(model, path)

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from agmc.embedding.corpus import graph_with_variants, training_graphs
+from agmc.embedding.columns import index_of
+from agmc.embedding.corpus import (
+    family_graphs,
+    graph_with_variants,
+    training_graphs,
+    with_trained_statistics,
+)
+from agmc.embedding.pyg import EDGE_COLUMNS, GraphConverter
 from agmc.plan import PlanSpace
 from tests.embedding.embedding_nets import (
     branches_graph,
@@ -44,3 +51,37 @@ def test_numbers_are_checked():
     space = PlanSpace(chain_graph())
     with pytest.raises(ValueError, match=r"variants \(=-1\) must be >= 0"):
         training_graphs(space, variants=-1)
+
+
+def test_families_stay_apart():
+    families = {
+        "chains": [chain_graph()],
+        "others": [residual_graph(), branches_graph()],
+    }
+    made = family_graphs(families, variants=2)
+    sizes = {name: [data.num_nodes for data in graphs] for name, graphs in made.items()}
+    chain, *others = (
+        len(g.tensors) for g in (chain_graph(), residual_graph(), branches_graph())
+    )
+    assert sizes == {"chains": [chain] * 3, "others": [others[0]] * 3 + [others[1]] * 3}
+    whole = GraphConverter(chain_graph()).data()
+    assert torch.equal(made["chains"][0].edge_attr, whole.edge_attr)
+    again = family_graphs(families, variants=2)["others"][-1]
+    assert torch.equal(made["others"][-1].edge_attr, again.edge_attr)
+    with pytest.raises(ValueError, match=r"variants \(=-1\) must be >= 0"):
+        family_graphs(families, variants=-1)
+
+
+def test_only_the_statistics_of_weights_are_changed():
+    data = GraphConverter(residual_graph()).data()
+    before = data.edge_attr.clone()
+    made = with_trained_statistics(data, torch.Generator().manual_seed(0))
+    assert torch.equal(data.edge_attr, before)
+    columns = [index_of(EDGE_COLUMNS, f"weight_{name}") for name in ("mean", "std")]
+    weighted = (before[:, columns] != 0).any(dim=1)
+    assert 0 < weighted.sum() < len(before)
+    changed = (made.edge_attr != before).any(dim=1)
+    assert torch.equal(changed, weighted)
+    others = [i for i in range(len(EDGE_COLUMNS)) if i not in columns]
+    assert torch.equal(made.edge_attr[:, others], before[:, others])
+    assert made.edge_attr.abs().max() <= 1 and made.edge_attr[:, columns[1]].min() >= 0

@@ -5,13 +5,18 @@ import dataclasses
 import pytest
 import torch
 
+from agmc.embedding.autoencoder import GraphAutoencoder
+from agmc.embedding.checkpoint import load_autoencoder, save_autoencoder
 from agmc.embedding.embedding import EmbeddingContext
-from agmc.embedding.learned import autoencoder
+from agmc.embedding.learned import LearnedEmbedding, autoencoder
+from agmc.embedding.messages import LAYERS
 from agmc.embedding.progress import Progress
+from agmc.embedding.pyg import GraphConverter
 from agmc.plan import PlanSpace
 from tests.embedding.embedding_nets import chain_graph, residual_graph
 
 QUICK = {
+    "fit": "anew",
     "dim": 8,
     "hidden": 16,
     "layers": 2,
@@ -110,3 +115,50 @@ def test_a_foreign_file_is_left_alone(context, tmp_path):
     with pytest.raises(ValueError, match="give another file or delete it"):
         autoencoder(context, **QUICK)
     assert path.read_text() == "dear reader"
+
+
+def fitted_file(path, encoder="gin", **sizes):
+    model = GraphAutoencoder(encoder=encoder, **{"dim": 8, "hidden": 16, **sizes})
+    model.fit([GraphConverter(chain_graph()).data()], steps=2)
+    save_autoencoder(model, path)
+    return model
+
+
+def no_fit(*_, **__):
+    raise AssertionError("nothing is to be fitted")
+
+
+@pytest.mark.parametrize("encoder", LAYERS)
+def test_a_file_is_started_from_and_nothing_is_fitted(
+    context, tmp_path, monkeypatch, encoder
+):
+    model = fitted_file(tmp_path / "own.safetensors", encoder)
+    monkeypatch.setattr(GraphAutoencoder, "fit", no_fit)
+    kept = tmp_path / "kept.safetensors"
+    context = dataclasses.replace(context, checkpoint=kept, corpus=no_fit)
+    knobs = {"encoder": encoder, "dim": 8, "hidden": 16}
+    made = autoencoder(context, fit=str(tmp_path / "own.safetensors"), **knobs)
+    assert torch.equal(made(None), LearnedEmbedding(context.graph, model)(None))
+    data = GraphConverter(context.graph).data()
+    assert torch.equal(load_autoencoder(kept)(data), model(data))
+
+
+def test_another_content_of_the_file_is_another_run(context, tmp_path):
+    own, kept = tmp_path / "own.safetensors", tmp_path / "kept.safetensors"
+    fitted_file(own)
+    context = dataclasses.replace(context, checkpoint=kept)
+    knobs = {"fit": str(own), "dim": 8, "hidden": 16}
+    rows = autoencoder(context, **knobs)(None)
+    written = kept.read_bytes()
+    assert torch.equal(autoencoder(context, **knobs)(None), rows)
+    assert kept.read_bytes() == written
+    model = GraphAutoencoder(dim=8, hidden=16, seed=1)
+    save_autoencoder(model, own)
+    assert not torch.equal(autoencoder(context, **knobs)(None), rows)
+
+
+def test_by_default_the_fitted_one_of_the_package(context, monkeypatch):
+    monkeypatch.setattr(GraphAutoencoder, "fit", no_fit)
+    rows = autoencoder(context)(None)
+    assert rows.shape == (3, 35)
+    assert torch.equal(autoencoder(dataclasses.replace(context, seed=9))(None), rows)

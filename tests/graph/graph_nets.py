@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from agmc.graph.groups import UnprunableWarning
 from agmc.graph.trace import trace
 from agmc.models import build
+from agmc.models.random_cnn import with_statistics
 
 
 class Net(nn.Module):
@@ -493,19 +494,6 @@ def make(name, *, seed=0):
     torch.manual_seed(seed)
     net, inputs = NETS[name]()
     return with_statistics(net).eval(), inputs
-
-
-def with_statistics(net):
-    """Gives every batch norm statistics, scale and shift that matter."""
-    for module in net.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            with torch.no_grad():
-                module.running_mean.uniform_(-0.5, 0.5)
-                module.running_var.uniform_(0.3, 2.0)
-                if module.affine:
-                    module.weight.uniform_(0.5, 1.5)
-                    module.bias.uniform_(-0.5, 0.5)
-    return net
 
 
 def quiet_trace(net, inputs):

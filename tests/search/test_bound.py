@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_nets import BLOCKS, random_net
 from search_bounds import (
     Chain,
     assert_used,
@@ -27,6 +26,7 @@ from agmc.cost.model import CostModel, cost_of
 from agmc.cost.tables import Tables
 from agmc.cost.units import Units
 from agmc.graph.trace import trace
+from agmc.models.random_cnn import BLOCKS, random_net
 from agmc.plan import Plan, PlanSpace
 from agmc.search.budgets import Budgets
 from agmc.search.limit import BUDGET_METRICS

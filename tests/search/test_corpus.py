@@ -7,7 +7,7 @@ import inspect
 import pytest
 import torch
 
-from agmc.search.corpus import NAMES, corpus
+from agmc.search.corpus import NAMES, corpus, graphs_by_family
 
 
 def test_networks_of_different_families_by_default():
@@ -48,3 +48,14 @@ def test_none_is_none():
 def test_mistakes_are_value_errors(knobs, message):
     with pytest.raises(ValueError, match=message):
         corpus(**knobs)
+
+
+def test_graphs_by_family():
+    told = []
+    families = {"cifar_resnet": ("resnet20",), "squeezenet": ("squeezenet1_1",)}
+    graphs = graphs_by_family(families, random_networks=1, on_network=told.append)
+    assert told == ["resnet20", "squeezenet1_1", "random_0"]
+    assert [*graphs] == ["cifar_resnet", "squeezenet", "random"]
+    (resnet,) = graphs["cifar_resnet"]
+    assert resnet.program.input_shapes == ((1, 3, 32, 32),)
+    assert len(resnet.groups) == 12

@@ -141,7 +141,9 @@ def test_evaluator_and_reward_can_be_chosen():
 def test_the_autoencoder_is_kept_in_the_directory(tmp_path):
     from agmc.embedding.learned import autoencoder
 
-    small = functools.partial(autoencoder, dim=4, hidden=8, layers=1, steps=3)
+    small = functools.partial(
+        autoencoder, fit="anew", dim=4, hidden=8, layers=1, steps=3
+    )
     knobs = {"embedding": small, "agent": "ddpg", "directory": tmp_path}
     first = find(**knobs)
     assert {file.name for file in tmp_path.iterdir()} == {

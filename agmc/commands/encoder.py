@@ -1,0 +1,141 @@
+"""encoder: fits the graph auto-encoder of an embedding on families of networks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from agmc.commands.steps import progress_of, show
+from agmc.job import Job
+from agmc.models.families import FITTED, HELD_OUT, NUM_RANDOM
+from agmc.pipeline import write_json
+from agmc.report.progress import Progress
+from agmc.report.table import Table
+from agmc.search.corpus import graphs_by_family
+from agmc.training import team
+
+if TYPE_CHECKING:
+    from agmc.embedding.autoencoder import GraphAutoencoder
+    from agmc.embedding.corpus import Graphs
+    from agmc.embedding.fidelity import Fidelity
+
+_log = logging.getLogger("agmc")
+_FITS = ("steps", "batch_size", "learning_rate", "mask", "noise")
+_WITH_AN_ENCODER = "agmc.embedding.learned.autoencoder"
+
+
+def can_be_fitted(build: Any) -> bool:
+    """Whether an embedding, as the configuration makes it, has an encoder to fit."""
+    # By its name: `rules` can do without the seconds that torch_geometric takes.
+    function = getattr(build, "func", build)
+    return f"{function.__module__}.{function.__qualname__}" == _WITH_AN_ENCODER
+
+
+def check_encoder(build: Any) -> None:
+    """Refuses now what an embedding would refuse when it is made, after a training.
+
+    Raises:
+        ValueError: its encoder is unknown, or its file is none or another one.
+    """
+    if not can_be_fitted(build):
+        return
+    from agmc.embedding.starting import ANEW, load_fitted, starting_file
+
+    knobs, wanted = build.keywords, _fresh(build.keywords, seed=0)
+    if knobs["fit"] != ANEW:
+        load_fitted(starting_file(knobs["fit"], encoder=knobs["encoder"]), wanted)
+
+
+def fit_encoder(job: Job) -> None:
+    """Fits the auto-encoder on the families to learn from, tests it on the others.
+
+    Writes `encoder.safetensors`, for `embedding.fit=FILE`, and what it is worth into
+    `result.json`.
+    """
+    from agmc.embedding.checkpoint import save_autoencoder
+    from agmc.embedding.fidelity import fidelity
+
+    knobs = job.make("embedding").keywords
+    path = job.directory / "encoder.safetensors"
+    with team() as own, progress_of(job) as progress:
+        if own.rank:  # a fit of minutes is not shared
+            return
+        model = _fresh(knobs, seed=job.seed)
+        variants = knobs["corpus_variants"]
+        fitted = _graphs(progress, FITTED, NUM_RANDOM, variants, job.seed)
+        progress.stage("fit", total=knobs["steps"], unit="step")
+        fits = {name: knobs[name] for name in _FITS}
+        model.fit(
+            _all(fitted),
+            **fits,
+            seed=job.seed,
+            on_step=lambda step, loss: progress.step(step, note=f"loss {loss:.3f}"),
+        )
+        key = {**model.sizes, **fits, "corpus_variants": variants, "seed": job.seed}
+        save_autoencoder(model, path, key=json.dumps(key))
+        held_out = _graphs(progress, HELD_OUT, 0, 0, job.seed)
+        progress.stage("evaluate")
+        rows = {
+            "fitted": _all(fitted),
+            "held_out": _all(held_out),
+            **held_out,
+        }
+        measured = {name: fidelity(model, graphs) for name, graphs in rows.items()}
+        seconds = progress.seconds
+    result = {
+        "encoder": {
+            **model.sizes,
+            "bytes": path.stat().st_size,
+            "graphs": {family: len(graphs) for family, graphs in fitted.items()},
+            "fidelity": {name: row._asdict() for name, row in measured.items()},
+        },
+        "seconds": seconds,
+        **job.record,
+    }
+    write_json(job.directory / "result.json", result)
+    show(_table(measured))
+    _log.info("the encoder is in %s: embedding.fit=%s", path, path)
+
+
+def _fresh(knobs: Mapping[str, Any], *, seed: int) -> GraphAutoencoder:
+    """An auto-encoder of the sizes in the configuration, with fresh weights."""
+    from agmc.embedding.autoencoder import GraphAutoencoder
+
+    sizes = ("encoder", "dim", "hidden", "layers")
+    return GraphAutoencoder(**{name: knobs[name] for name in sizes}, seed=seed)
+
+
+def _graphs(
+    progress: Progress,
+    families: Mapping[str, tuple[str, ...]],
+    num_random: int,
+    variants: int,
+    seed: int,
+) -> Graphs:
+    """The stage of that name: the graphs of families, with pruned variants."""
+    from agmc.embedding.corpus import family_graphs
+
+    total = sum(map(len, families.values())) + num_random
+    progress.stage("trace", total=total, unit="network")
+    names: list[str] = []
+
+    def count(name: str) -> None:
+        names.append(name)
+        progress.step(len(names))
+
+    graphs = graphs_by_family(families, random_networks=num_random, on_network=count)
+    return family_graphs(graphs, variants=variants, seed=seed)
+
+
+def _all(families: Graphs) -> list[Any]:
+    return [data for graphs in families.values() for data in graphs]
+
+
+def _table(measured: Mapping[str, Fidelity]) -> Table:
+    return Table(
+        "what can be read off the vectors: shares of right answers, R^2",
+        ("networks", "operation types", "links", "shapes", "cost shares"),
+        tuple((name, *(f"{x:.3f}" for x in row)) for name, row in measured.items()),
+    )
