@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.network_vectors import NetworkVectors, standardised
 from agmc.embedding.state import read_state
 from agmc.graph.model_graph import ModelGraph
@@ -32,7 +33,7 @@ class FineTunedEncoder(nn.Module):
     def __init__(
         self,
         graph: ModelGraph,
-        encoder: nn.Module,
+        encoder: GraphAutoencoder,
         *,
         follow_plan: bool,
         reach: float,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Batch
 
+from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.pyg import GraphConverter
 from agmc.graph.model_graph import ModelGraph
 
@@ -14,20 +15,21 @@ class NetworkVectors(nn.Module):
     """The vectors of all decisions of a network, and of the network as a whole.
 
     That of a decision is the mean over the feature maps that carry its channels, that
-    of the network the mean over all feature maps. While no gradient is wanted, what was
-    computed is remembered until the weights change.
+    of the network is its virtual node's. While no gradient is wanted, what was computed
+    is remembered until the weights change.
 
     The weights are the encoder's alone, so those learned on one network load into the
     vectors of another.
 
     Args:
         graph: the traced network.
-        encoder: graph -> vectors of the feature maps, float32 [num_nodes, dim]; a
-            `GraphAutoencoder`, say, of which only what `forward` uses is trained.
+        encoder: a fitted one; its decoder is not trained.
         freeze: leave the encoder as it is.
     """
 
-    def __init__(self, graph: ModelGraph, encoder: nn.Module, *, freeze: bool) -> None:
+    def __init__(
+        self, graph: ModelGraph, encoder: GraphAutoencoder, *, freeze: bool
+    ) -> None:
         super().__init__()
         self.encoder = encoder.eval()
         self._converter = GraphConverter(graph)
@@ -35,11 +37,9 @@ class NetworkVectors(nn.Module):
         self._remembered: tuple[Tensor, tuple[Tensor, Tensor]] | None = None
         self.carriers: Tensor
         self.register_buffer("carriers", carriers_of(graph), persistent=False)
-        used = _used(encoder, self._unpruned)
-        self._held = [*used, *encoder.buffers()]
+        self._held = [*encoder.encoder.parameters(), *encoder.buffers()]
         encoder.requires_grad_(False)
-        for parameter in used:
-            parameter.requires_grad_(not freeze)
+        encoder.encoder.requires_grad_(not freeze)
         with torch.no_grad():
             self.dim = self()[0].shape[1]
 
@@ -54,8 +54,8 @@ class NetworkVectors(nn.Module):
         return self._remembered[1]
 
     def _vectors(self) -> tuple[Tensor, Tensor]:
-        nodes = self.encoder(self._unpruned)
-        return self.carriers @ nodes, nodes.mean(dim=0)
+        nodes, networks = self.encoder.vectors(self._unpruned)
+        return self.carriers @ nodes, networks[0]
 
     def under_plans(self, counts: Tensor) -> Tensor:
         """Vectors of the decisions of pruned networks, [P, num_decisions, dim].
@@ -93,14 +93,3 @@ def standardised(vectors: Tensor, unpruned: Tensor) -> Tensor:
     variance, mean = torch.var_mean(unpruned, dim=0, correction=0)
     varies = variance > 1e-12
     return (vectors - mean) * torch.where(varies, variance, 1.0).rsqrt() * varies
-
-
-def _used(encoder: nn.Module, data: Data) -> list[nn.Parameter]:
-    """The parameters that the vectors depend on."""
-    parameters = list(encoder.requires_grad_(True).parameters())
-    with torch.enable_grad():
-        gradients = torch.autograd.grad(
-            encoder(data).sum(), parameters, allow_unused=True
-        )
-    pairs = zip(parameters, gradients, strict=True)
-    return [parameter for parameter, gradient in pairs if gradient is not None]

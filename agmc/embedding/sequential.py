@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.learned import LearnedEmbedding, autoencoder
 from agmc.embedding.network_vectors import NetworkVectors, standardised
@@ -44,7 +45,7 @@ class SequentialEncoder(nn.Module):
     def __init__(
         self,
         graph: ModelGraph,
-        encoder: nn.Module,
+        encoder: GraphAutoencoder,
         *,
         dim: int,
         freeze: bool,
