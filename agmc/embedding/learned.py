@@ -179,10 +179,10 @@ def autoencoder(
             save_autoencoder(model, path, key=key)
     if freeze:
         return LearnedEmbedding(context.graph, model, follow_plan=follow_plan)
-    encoder = FineTunedEncoder(
+    tuned = FineTunedEncoder(
         context.graph, model, follow_plan=follow_plan, reach=_REACH
     )
-    return StateEmbedding(context.graph, encoder)
+    return StateEmbedding(context.graph, tuned)
 
 
 def _key(space: PlanSpace, settings: list[float]) -> str:
