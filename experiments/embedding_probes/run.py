@@ -20,10 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from agmc.embedding.embedding import Embedding, EmbeddingContext
+from agmc.embedding.autoencoder import GraphAutoencoder
+from agmc.embedding.carriers import carrier_means
+from agmc.embedding.checkpoint import load_autoencoder
+from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.fixed import FixedEmbedding
 from agmc.embedding.probe import Subject, probe_classes, probe_numbers, readable_rows
 from agmc.embedding.probe_targets import depths, macs_shares, makers, meetings
+from agmc.embedding.pyg import GraphConverter
 from agmc.graph.groups import UnprunableWarning
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
@@ -52,11 +56,8 @@ STRUCTURES = {
 }
 #: Those of which the fitted encoder has learned nothing.
 UNSEEN = ("plain", "densenet", "efficientnet", "googlenet", "alexnet")
-REFERENCES: dict[str, Callable[[EmbeddingContext], Embedding]] = {
-    "nothing": lambda context: FixedEmbedding(
-        context.graph, (), np.zeros((len(context.graph.groups), 0))
-    ),
-}
+#: Vectors of an encoder as they are, neither standardised nor cut off.
+RAW = "raw vectors, untrained", "raw vectors, fitted"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +72,11 @@ class Network:
 
 def main() -> None:
     """Probes all embeddings and writes the table."""
-    every = ["nothing", "progress", *EMBEDDINGS]
+    every = ["nothing", "progress", *EMBEDDINGS, *RAW]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, nargs="*", default=[])
     parser.add_argument("--embeddings", nargs="+", default=every, choices=every)
+    parser.add_argument("--encoder", type=Path, help="of raw vectors, fitted")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -86,8 +88,11 @@ def main() -> None:
     measured = measured_networks(options.weights)
     rows = []
     for name in options.embeddings:
+        if name == RAW[1] and options.encoder is None:
+            print(f"{name}: left out, no --encoder FILE", flush=True)
+            continue
         started = time.perf_counter()
-        rows += probed(name, structures, measured, options.seed)
+        rows += probed(name, structures, measured, options)
         print(rows[-1], f"{time.perf_counter() - started:.0f} s", flush=True)
     command = "python experiments/embedding_probes/run.py --weights FOLDER FOLDER"
     note = (
@@ -131,16 +136,35 @@ def measured_networks(folders: Sequence[Path]) -> list[Network]:
     return result
 
 
+def observations(
+    name: str, graph: ModelGraph, options: argparse.Namespace
+) -> np.ndarray:
+    """What is read of one network, [num_decisions, columns]."""
+    if name in RAW:
+        model = GraphAutoencoder(seed=options.seed)
+        if name == RAW[1]:
+            model = load_autoencoder(options.encoder)
+        with torch.no_grad():
+            vectors = model.eval()(GraphConverter(graph).data())
+        return carrier_means(graph, vectors.numpy())
+    context = EmbeddingContext(graph, PlanSpace(graph), options.seed)
+    if name in EMBEDDINGS:
+        return readable_rows(EMBEDDINGS[name](context), progress=False)
+    empty = FixedEmbedding(graph, (), np.zeros((len(graph.groups), 0)))
+    return readable_rows(empty, progress=name == "progress")
+
+
 def probed(
-    name: str, structures: Sequence[Network], measured: Sequence[Network], seed: int
+    name: str,
+    structures: Sequence[Network],
+    measured: Sequence[Network],
+    options: argparse.Namespace,
 ) -> list[dict[str, str]]:
     """The rows of the table that are about one embedding."""
-    build_one = EMBEDDINGS.get(name, REFERENCES["nothing"])
-    observed = {}
-    for network in (*structures, *measured):
-        context = EmbeddingContext(network.graph, PlanSpace(network.graph), seed)
-        rows = readable_rows(build_one(context), progress=name == "progress")
-        observed[id(network)] = rows
+    observed = {
+        id(network): observations(name, network.graph, options)
+        for network in (*structures, *measured)
+    }
 
     def subjects(
         networks: Sequence[Network], value: Callable[[Network], np.ndarray]
