@@ -1,24 +1,20 @@
-"""Carriers: from values of feature maps to values of decisions."""
+"""Carriers: from vectors of feature maps to vectors of decisions."""
 
 from __future__ import annotations
 
-import numpy as np
+import torch
+from torch import Tensor
 
 from agmc.graph.model_graph import ModelGraph
 
 
-def carrier_means(graph: ModelGraph, values: np.ndarray) -> np.ndarray:
-    """The mean over the feature maps that carry the channels of every decision.
+def carriers_of(graph: ModelGraph) -> Tensor:
+    """Mean over the feature maps that carry a group, float32 [num_groups, num_nodes].
 
-    Args:
-        graph: the traced network.
-        values: float [num_nodes, columns], one row a feature map, in the order of
-            `ModelGraph.tensors`.
-
-    Returns:
-        float64 [num_decisions, columns].
+    Nodes are those of `GraphConverter`; a group that no feature map carries has zeros.
     """
     position = {name: i for i, name in enumerate(graph.tensors)}
-    places = [[position[name] for name in group.tensors] for group in graph.groups]
-    values = np.asarray(values, dtype=float)
-    return np.array([values[at].mean(axis=0) for at in places])
+    result = torch.zeros(len(graph.groups), len(position))
+    for row, group in zip(result, graph.groups, strict=True):
+        row[[position[name] for name in group.tensors]] = 1 / max(1, len(group.tensors))
+    return result

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from agmc.embedding.autoencoder import GraphAutoencoder
+from agmc.embedding.carriers import carriers_of
 from agmc.embedding.checkpoint import key_of, load_autoencoder, save_autoencoder
 from agmc.embedding.columns import Column
 from agmc.embedding.corpus import training_graphs
 from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.finetuned import FineTunedEncoder
-from agmc.embedding.network_vectors import carriers_of
 from agmc.embedding.progress import PROGRESS_COLUMNS, Progress
 from agmc.embedding.pyg import GraphConverter
 from agmc.embedding.starting import ANEW, SHIPPED, digest_of, load_fitted, starting_file

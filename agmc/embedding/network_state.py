@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agmc.embedding.network_vectors import carriers_of
+from agmc.embedding.carriers import carriers_of
 from agmc.embedding.pyg import NUM_TYPES, GraphConverter
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.widths import Widths

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch
 
 from agmc.embedding.autoencoder import GraphAutoencoder
+from agmc.embedding.carriers import carriers_of
 from agmc.embedding.pyg import GraphConverter
 from agmc.graph.model_graph import ModelGraph
 
@@ -66,18 +67,6 @@ class NetworkVectors(nn.Module):
         graphs = [self._converter.data(row) for row in counts.numpy()]
         nodes: Tensor = self.encoder(Batch.from_data_list(graphs))
         return self.carriers @ nodes.unflatten(0, (len(graphs), -1))
-
-
-def carriers_of(graph: ModelGraph) -> Tensor:
-    """Mean over the feature maps that carry a group, float32 [num_groups, num_nodes].
-
-    Nodes are those of `GraphConverter`; a group that no feature map carries has zeros.
-    """
-    position = {name: i for i, name in enumerate(graph.tensors)}
-    result = torch.zeros(len(graph.groups), len(position))
-    for row, group in zip(result, graph.groups, strict=True):
-        row[[position[name] for name in group.tensors]] = 1 / max(1, len(group.tensors))
-    return result
 
 
 def standardised(vectors: Tensor, unpruned: Tensor) -> Tensor:

@@ -60,10 +60,9 @@ def readable_rows(embedding: Embedding, *, progress: bool = True) -> np.ndarray:
             every embedding; those that go through an encoder stay.
     """
     rows = embedding(None)
-    encoder = getattr(embedding, "encoder", None)
-    if encoder is not None:
+    if embedding.encoder is not None:
         with torch.no_grad():
-            return encoder.eval()(rows).double().numpy()
+            return embedding.encoder.eval()(rows).double().numpy()
     kept = [progress or column not in PROGRESS_COLUMNS for column in embedding.columns]
     return rows.double().numpy()[:, kept]
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from agmc.embedding.carriers import carrier_means
+from agmc.embedding.carriers import carriers_of
 from agmc.embedding.columns import index_of
 from agmc.embedding.operation_types import operation_type, window
 from agmc.embedding.progress import layers_of
@@ -65,5 +65,6 @@ def depths(graph: ModelGraph) -> np.ndarray:
 
     In operations from the input, as a share of the longest path.
     """
-    nodes = GraphConverter(graph).data().x.numpy()
-    return carrier_means(graph, nodes)[:, index_of(NODE_COLUMNS, "depth")]
+    nodes = GraphConverter(graph).data().x
+    means = (carriers_of(graph) @ nodes).double().numpy()
+    return means[:, index_of(NODE_COLUMNS, "depth")]

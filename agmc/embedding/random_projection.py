@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from agmc.embedding.autoencoder import GraphAutoencoder
-from agmc.embedding.carriers import carrier_means
+from agmc.embedding.carriers import carriers_of
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.fixed import FixedEmbedding, standardised
@@ -47,12 +47,12 @@ def random_projection(
             vectors = made.eval()(data)
         else:
             vectors = _projected(data, dim, context.seed)
-    carried = carrier_means(graph, vectors.numpy())
+    carried = carriers_of(graph) @ vectors
     columns = [
         Column(f"random_{i}", "standardised over the decisions, / 3")
         for i in range(dim)
     ]
-    return FixedEmbedding(graph, columns, standardised(carried))
+    return FixedEmbedding(graph, columns, standardised(carried.double().numpy()))
 
 
 def _projected(data: Data, dim: int, seed: int) -> Tensor:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from agmc.embedding.autoencoder import GraphAutoencoder
-from agmc.embedding.carriers import carrier_means
+from agmc.embedding.carriers import carriers_of
 from agmc.embedding.checkpoint import load_autoencoder
 from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.fixed import FixedEmbedding
@@ -146,7 +146,7 @@ def observations(
             model = load_autoencoder(options.encoder)
         with torch.no_grad():
             vectors = model.eval()(GraphConverter(graph).data())
-        return carrier_means(graph, vectors.numpy())
+        return (carriers_of(graph) @ vectors).double().numpy()
     context = EmbeddingContext(graph, PlanSpace(graph), options.seed)
     if name in EMBEDDINGS:
         return readable_rows(EMBEDDINGS[name](context), progress=False)

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agmc.embedding.carriers import carrier_means
 from agmc.embedding.probe_targets import depths, macs_shares, makers, meetings
 from tests.embedding.embedding_nets import (
     branches_graph,
@@ -59,13 +58,3 @@ def test_a_gate_says_more_than_a_sum():
     graph = graph_of(Gated())
     assert meetings(graph).tolist() == ["multiply"]
     assert makers(graph).tolist() == ["conv"]
-
-
-def test_carrier_means_by_hand():
-    graph = chain_graph()
-    values = np.arange(len(graph.tensors))[:, None] * [1.0, 2.0]
-    first = [list(graph.tensors).index(name) for name in graph.groups[0].tensors]
-    assert carrier_means(graph, values)[0].tolist() == [
-        np.mean(first),
-        2 * np.mean(first),
-    ]
