@@ -24,13 +24,19 @@ class FixedEmbedding(Embedding):
         graph: the traced network, with at least one channel group.
         columns: name and unit of every entry of a vector.
         vectors: float [num_decisions, len(columns)], in [-1, 1].
+        fitted: see `Embedding.fitted`.
 
     Raises:
         ValueError: the vectors have another shape, or leave the interval.
     """
 
     def __init__(
-        self, graph: ModelGraph, columns: Sequence[Column], vectors: np.ndarray
+        self,
+        graph: ModelGraph,
+        columns: Sequence[Column],
+        vectors: np.ndarray,
+        *,
+        fitted: str = "",
     ) -> None:
         expected = (len(graph.groups), len(columns))
         if vectors.shape != expected:
@@ -41,6 +47,12 @@ class FixedEmbedding(Embedding):
         self.columns = (*columns, *PROGRESS_COLUMNS)
         self._vectors = torch.from_numpy(vectors.astype(np.float32))
         self._progress = Progress(graph)
+        self._fitted = fitted
+
+    @property
+    def fitted(self) -> str:
+        """What the vectors depend on beside the network."""
+        return self._fitted
 
     def rows(self, counts: np.ndarray) -> Tensor:
         """All rows, float32 [num_decisions, dim], see `Embedding.rows`."""

@@ -75,8 +75,8 @@ class LearnedEmbedding(Embedding):
 
     @property
     def fitted(self) -> str:
-        """Hex digits that name the weights of the encoder."""
-        digest = hashlib.sha256()
+        """Hex digits that name the weights of the encoder and how it is used."""
+        digest = hashlib.sha256(f"{self._follow_plan}".encode())
         for name, value in self.autoencoder.state_dict().items():
             digest.update(f"{name} {value.tolist()}".encode())
         return digest.hexdigest()

@@ -52,7 +52,12 @@ def random_projection(
         Column(f"random_{i}", "standardised over the decisions, / 3")
         for i in range(dim)
     ]
-    return FixedEmbedding(graph, columns, standardised(carried.double().numpy()))
+    return FixedEmbedding(
+        graph,
+        columns,
+        standardised(carried.double().numpy()),
+        fitted=f"seed {context.seed}, {layers} layers of {hidden}",
+    )
 
 
 def _projected(data: Data, dim: int, seed: int) -> Tensor:

@@ -55,6 +55,12 @@ class Policy:
             _read(Path(self.load).expanduser())
         if self.save is not None and Path(self.save).expanduser().is_dir():
             raise ValueError(f"policy.save (={self.save!r}) is a folder; name a file")
+        places = [Path(name).expanduser() for name in (self.save, self.load) if name]
+        if len({place.resolve() for place in places}) < len(places):
+            raise ValueError(
+                f"policy.save and policy.load (={self.load!r}) are one file; a run "
+                "that goes on needs what it began with: save to another"
+            )
 
     def greedy(self, budgets: int) -> int:
         """Episodes that only play the loaded policy, in a search of some budgets."""

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ def _describe(setting: Any) -> Any:
         return [
             _describe(setting.func),
             [_describe(value) for value in setting.args],
-            {name: _describe(value) for name, value in setting.keywords.items()},
+            {name: _describe_knob(value) for name, value in setting.keywords.items()},
         ]
     if dataclasses.is_dataclass(setting) and not isinstance(setting, type):
         return [
@@ -59,3 +60,10 @@ def _describe(setting: Any) -> Any:
         ]
     named = setting if hasattr(setting, "__qualname__") else type(setting)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _describe_knob(value: Any) -> Any:
+    """As `_describe`, but a file is what it holds and not what it is called."""
+    if isinstance(value, str) and (path := Path(value).expanduser()).is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return _describe(value)

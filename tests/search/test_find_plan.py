@@ -259,6 +259,16 @@ def test_run_key_names_weights_data_and_settings_and_no_address():
     assert len(others | {one}) == 7
 
 
+def test_run_key_reads_the_files_that_knobs_name(tmp_path):
+    def key(content):
+        file = tmp_path / "encoder.safetensors"
+        file.write_bytes(content)
+        build = functools.partial(rules, fit=str(file))
+        return run_key(tiny_net(), tiny_splits(), embedding=build)
+
+    assert key(b"one") == key(b"one") != key(b"other")
+
+
 if __name__ == "__main__":
     evaluate = Evaluator.__call__
 

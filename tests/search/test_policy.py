@@ -254,3 +254,10 @@ def test_what_the_critic_found_goes_to_another_network(tmp_path):
     _, teacher, _, learner = (one.policy_state() for one in agents)
     assert teacher["slopes"].any() and teacher["curves"].any()
     assert all(torch.equal(teacher[name], learner[name]) for name in teacher)
+
+
+def test_a_policy_is_not_saved_over_the_one_it_began_with(tmp_path):
+    file = tmp_path / "policy.safetensors"
+    find(policy=Policy(save=str(file)))
+    with pytest.raises(ValueError, match="are one file"):
+        Policy(load=str(file), save=str(tmp_path / "." / "policy.safetensors"))
