@@ -104,19 +104,13 @@ def searched(
             splits,
             "macs:0.5",
             agent=agent,
-            embedding=functools.partial(_embedding, steps=20),
+            embedding="autoencoder",
             evaluator=evaluator,
             episodes=episodes,
             directory=directory,
             on_episode=on_episode,
             **settings,
         )
-
-
-def _embedding(*arguments: Any, **knobs: Any) -> Any:
-    from agmc.embedding.learned import autoencoder
-
-    return autoencoder(*arguments, **knobs)
 
 
 def share(data: str, weights: str, agent: str) -> dict[str, Any]:
