@@ -42,7 +42,7 @@ def corpus(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = build(name, num_classes=10)
-        graphs.append(_traced(model, image_size))
+        graphs.append(traced(model, image_size))
     return graphs
 
 
@@ -65,12 +65,13 @@ def graphs_by_family(
     result: dict[str, list[ModelGraph]] = {}
     for member in members(families, random_networks=random_networks):
         on_network(member.name)
-        graph = _traced(member.model, member.image_size)
+        graph = traced(member.model, member.image_size)
         result.setdefault(member.family, []).append(graph)
     return result
 
 
-def _traced(model: nn.Module, image_size: int) -> ModelGraph:
+def traced(model: nn.Module, image_size: int) -> ModelGraph:
+    """The graph of a network for images of so many pixels on a side, 3 channels."""
     with warnings.catch_warnings():
         # What cannot be pruned in a network of the corpus concerns nobody.
         warnings.simplefilter("ignore", UnprunableWarning)

@@ -1,21 +1,20 @@
 """What a linear probe reads from every embedding, on families it has not seen.
 
-    python experiments/embedding_probes/run.py [--weights FOLDER FOLDER]
+    python experiments/embedding_probes/run.py [--measured FOLDER]
 
 Writes results.csv, targets.json and the table in README.md beside this file. The
-sensitivities are those of experiments/sensitivity.
+sensitivities are those of experiments/sensitivity; its results folder has the weights
+as well, which some embeddings look at.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,10 +30,11 @@ from agmc.embedding.pyg import GraphConverter
 from agmc.graph.groups import UnprunableWarning
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
-from agmc.models import build, load_weights, names
+from agmc.models import build, names
 from agmc.plan import PlanSpace
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.find_plan import EMBEDDINGS
+from agmc.search.measured import NETWORKS, measured_networks
 from agmc.search.sensitivity import Sensitivity
 
 HERE = Path(__file__).parent
@@ -74,18 +74,23 @@ def main() -> None:
     """Probes all embeddings and writes the table."""
     every = ["nothing", "progress", *EMBEDDINGS, *RAW]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, nargs="*", default=[])
+    parser.add_argument("--measured", type=Path, default=MEASURED)
     parser.add_argument("--embeddings", nargs="+", default=every, choices=every)
     parser.add_argument("--encoder", type=Path, help="of raw vectors, fitted")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     structures = [
-        Network(name, family, traced(name, {}, None))
+        Network(name, family, traced(name))
         for family, members in STRUCTURES.items()
         for name in members
     ]
-    measured = measured_networks(options.weights)
+    measured = []
+    if (options.measured / NETWORKS).exists():
+        measured = [
+            Network(name, *network)
+            for name, network in measured_networks(options.measured).items()
+        ]
     rows = []
     for name in options.embeddings:
         if name == RAW[1] and options.encoder is None:
@@ -94,7 +99,7 @@ def main() -> None:
         started = time.perf_counter()
         rows += probed(name, structures, measured, options)
         print(rows[-1], f"{time.perf_counter() - started:.0f} s", flush=True)
-    command = "python experiments/embedding_probes/run.py --weights FOLDER FOLDER"
+    command = "python experiments/embedding_probes/run.py --measured FOLDER"
     note = (
         f"torch {torch.__version__}; {len(structures)} networks of {len(STRUCTURES)} "
         f"families for structure, {len(measured)} of "
@@ -104,36 +109,14 @@ def main() -> None:
     write_experiment(HERE, rows, targets(rows, command), note)
 
 
-def traced(name: str, arguments: dict[str, Any], weights: Path | None) -> ModelGraph:
-    """The graph of a network, with fresh weights (seed 0) where none are given."""
+def traced(name: str) -> ModelGraph:
+    """The graph of a network with fresh weights (seed 0)."""
     torch.manual_seed(0)
-    model = build(name, num_classes=10, **arguments).eval()
-    if weights is not None:
-        load_weights(model, weights)
+    model = build(name, num_classes=10).eval()
     side = 32 if name in names() else 64
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnprunableWarning)
         return trace(model, torch.zeros(2, 3, side, side))
-
-
-def measured_networks(folders: Sequence[Path]) -> list[Network]:
-    """The networks of experiments/sensitivity."""
-    result = []
-    file = MEASURED / "networks.json"
-    for name, how in (json.loads(file.read_text()) if file.exists() else {}).items():
-        found = [
-            path
-            for folder in folders
-            for pattern in (f"{name}.safetensors", f"{name}_*.safetensors")
-            for path in sorted(folder.glob(pattern))
-        ]
-        if not found:
-            print(f"{name}: no weights, taken with fresh ones", flush=True)
-        graph = traced(how["build"], how["arguments"], found[0] if found else None)
-        sensitivity = Sensitivity.load(MEASURED / f"{name}.json")
-        assert sensitivity.groups == tuple(group.name for group in graph.groups)
-        result.append(Network(name, how["family"], graph, sensitivity))
-    return result
 
 
 def observations(

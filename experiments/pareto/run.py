@@ -9,28 +9,25 @@ results.csv, targets.json and the table in README.md beside this file.
 from __future__ import annotations
 
 import argparse
-import functools
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
-import agmc
-from agmc.compression.importance import l1
-from agmc.cost.model import CostModel
-from agmc.data.imagefolder import load_imagefolder
-from agmc.models.weights import load_model
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
 from agmc.report.experiment import Target, write_experiment
-from agmc.search.budgets import Budgets
-from agmc.search.evaluator import Evaluator
-from agmc.search.repair import pruner_of
-from agmc.search.uniform import uniform_plan
-from agmc.training import Execution
+from agmc.search.ladder import Ladder
+from agmc.whole_file import write_whole
+from experiments.searches import Case, Place, Prepared, percent
 
 HERE = Path(__file__).parent
-RANGE = "macs:0.3..0.8/10"
-FRONT_EPISODES, EPISODES = 500, 200
-IMAGES = {"recalibration_images": 100, "reconstruction_images": 500}
+NETWORK = "resnet20"
+RANGE = "macs:0.3..0.75/10"
+FRONT_EPISODES = 500
+ALONE = ("macs:0.3", "macs:0.5", "macs:0.75")
+SEEDS = 3
 COMMAND = "python experiments/pareto/run.py --data F --weights F --results F"
 
 
@@ -40,58 +37,72 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument("--alone", nargs="*", type=int, default=range(10))
+    parser.add_argument("--alone", nargs="*", default=ALONE, help="macs:0.5 ...")
+    parser.add_argument("--seeds", nargs="*", type=int, default=range(SEEDS))
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    splits = load_imagefolder(root=options.data)
-    (weights,) = options.weights.glob("resnet20_*.safetensors")
-    model = load_model(10, 3, name="resnet20", weights=str(weights)).eval()
-    graph = agmc.trace(model, splits.example_input())
-    execution = Execution(device="cpu", precision="float32")
-    costs = CostModel(graph)
-    pruner = pruner_of(model, graph, splits, l1, execution)
-    few, whole = (
-        Evaluator(pruner, costs, splits, execution, search_images=images, **IMAGES)
-        for images in (250, None)
-    )
+    options.results.mkdir(parents=True, exist_ok=True)
+    place = Place(options.data, options.weights, options.results)
+    budgets = [str(budget) for budget in Ladder.parse(RANGE).budgets]
+    fronts = [
+        measured(place, Case(NETWORK, RANGE, "critic", seed, episodes=FRONT_EPISODES))
+        for seed in options.seeds
+    ]
+    alone = {
+        budget: [
+            measured(place, Case(NETWORK, budget, "critic", seed))[0]
+            for seed in options.seeds
+        ]
+        for budget in budgets
+        if budget in options.alone
+    }
+    network = place.prepared(NETWORK)
+    uniform = [shares_of(network, network.uniform(budget)) for budget in budgets]
+    write(budgets, uniform, fronts, alone)
 
-    def searched(budget: str, episodes: int) -> agmc.Found:
-        return agmc.find_plan(
-            model,
-            splits,
-            budget,
-            embedding="rules",
-            agent="critic",
-            evaluator=functools.partial(Evaluator, search_images=250, **IMAGES),
-            episodes=episodes,
-            execution=execution,
-            directory=options.results / budget.replace(":", "_").replace("/", "_"),
-            graph=graph,
-            round_to=1,
-        )
 
-    def accuracies(plan: Plan) -> tuple[float, float]:
-        return 100 * few(plan).accuracy, 100 * whole(plan).accuracy
+#: Accuracy of a plan on the images of the search and on the whole search split.
+Shares = tuple[float, float]
 
-    front = searched(RANGE, FRONT_EPISODES).front
-    rows, lost, lost_whole = [], [], []
-    for place, point in enumerate(front):
-        space = PlanSpace(graph)
-        uniform = uniform_plan(Budgets.of(point.budget).bind(costs, space))
-        found = {"uniform": accuracies(uniform), "front": accuracies(point.plan)}
-        found["alone"] = None
-        if place in options.alone:
-            alone = searched(point.budget, EPISODES)
-            found["alone"] = accuracies(alone.plan)
-            lost.append(found["alone"][0] - found["front"][0])
-            lost_whole.append(found["alone"][1] - found["front"][1])
-        row = {"budget": point.budget}
-        for name, images in (("250", 0), ("5,000", 1)):
-            for kind, shares in found.items():
-                text = "-" if shares is None else f"{shares[images]:.2f}"
-                row[f"{kind}, {name}"] = text
+
+def measured(place: Place, case: Case) -> list[Shares]:
+    """The plans of a search, unless they are there already; the tightest first."""
+    file = place.results / f"{case.name}_plans.json"
+    if not file.exists():
+        network = place.prepared(NETWORK)
+        found = network.search(case, case.embedding, place.results / case.name)
+        plans = [point.plan for point in found.front] or [found.plan]
+        rows = [shares_of(network, plan) for plan in plans]
+        write_whole(file, json.dumps(rows) + "\n")
+    points: list[Shares] = [(a, b) for a, b in json.loads(file.read_text())]
+    print(case.name, *(f"{100 * a:.2f} {100 * b:.2f}" for a, b in points), flush=True)
+    return points
+
+
+def shares_of(network: Prepared, plan: Plan) -> Shares:
+    return network.evaluator(plan).accuracy, network.whole(plan).accuracy
+
+
+def write(
+    budgets: Sequence[str],
+    uniform: Sequence[Shares],
+    fronts: Sequence[Sequence[Shares]],
+    alone: dict[str, Sequence[Shares]],
+) -> None:
+    """The table of all budgets, and what the front loses where both were searched."""
+    rows: list[dict[str, str]] = []
+    losses: dict[str, list[float]] = {"500": [], "5,000": []}
+    for place, budget in enumerate(budgets):
+        row = {"budget": budget}
+        for images, name in enumerate(losses):
+            front = [points[place][images] for points in fronts]
+            row[f"uniform, {name}"] = percent([uniform[place][images]])
+            row[f"front, {name}"] = percent(front)
+            row[f"alone, {name}"] = "-"
+            if budget in alone:
+                single = [shares[images] for shares in alone[budget]]
+                row[f"alone, {name}"] = percent(single)
+                losses[name].append(100 * float(np.mean(single) - np.mean(front)))
         rows.append(row)
-        print(row, flush=True)
     targets = [
         Target(
             f"points that the front loses to a search alone, {images} images, {what}",
@@ -100,11 +111,11 @@ def main() -> None:
             value <= 0.5,
             COMMAND,
         )
-        for images, losses in (("250", lost), ("5,000", lost_whole))
-        for what, value in (("most", max(losses)), ("mean", sum(losses) / len(losses)))
+        for images, lost in losses.items()
+        for what, value in (("most", max(lost)), ("mean", float(np.mean(lost))))
     ]
     note = (
-        f"Seed 0; torch {torch.__version__}, one thread, "
+        f"{len(fronts)} seeds; torch {torch.__version__}, one thread, "
         f"{torch.backends.cpu.get_cpu_capability()}."
     )
     write_experiment(HERE, rows, targets, note)

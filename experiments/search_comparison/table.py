@@ -11,28 +11,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import t
 
 from agmc.report.experiment import Target, write_experiment
+from experiments.searches import Place, best_of, median, percent
 
 AFTER = (10, 25, 50, 100, 200)
 COMMAND = "python experiments/search_comparison/run.py --data F --weights F --results F"
 OURS = "critic"
 
 
-def write(folder: Path, results: Path) -> None:
+def write(folder: Path, place: Place) -> None:
     """Writes what the results folder has of every setting."""
     runs: dict[tuple[str, float], dict[str, list[dict[str, Any]]]]
     runs = defaultdict(lambda: defaultdict(list))
-    for file in sorted(results.glob("*.json")):
-        if not file.name.endswith("_tuned.json"):
-            run = json.loads(file.read_text())
-            runs[run["network"], run["budget"]][run["agent"]].append(run)
+    for run in place.records():
+        runs[run["network"], run["budget"]][run["agent"]].append(run)
     rows, targets = [], []
     for (network, budget), agents in sorted(runs.items(), reverse=True):
         order = sorted(agents, key=lambda agent: -final(agents[agent]))
         for agent in order:
-            rows.append(row(network, budget, agents[agent], results))
+            rows.append(row(network, budget, agents[agent], place.results))
         if OURS in agents and len(agents) > 1:
             other = next(agent for agent in order if agent != OURS)
             ours, theirs = final(agents[OURS]), final(agents[other])
@@ -66,10 +64,10 @@ def row(
         "seeds": f"{len(runs)}",
     }
     for number in AFTER:
-        cells[f"best of {number}"] = interval(
+        cells[f"best of {number}"] = shown(
             [best_of(run, number) for run in runs if len(run["curve"])]
         )
-    cells["5,000 images"] = interval([run["whole"] for run in runs])
+    cells["5,000 images"] = percent([run["whole"] for run in runs])
     file = results / f"{median(runs)['name']}_tuned.json"
     tuned = json.loads(file.read_text())["accuracy"] if file.exists() else None
     cells["fine-tuned"] = "-" if tuned is None else f"{100 * tuned:.2f}"
@@ -77,32 +75,14 @@ def row(
     return cells
 
 
-def best_of(run: dict[str, Any], number: int) -> float:
-    """The highest accuracy of the first evaluations within the budget."""
-    curve: list[float] = run["curve"]
-    return curve[min(number, len(curve)) - 1]
-
-
 def final(runs: Sequence[dict[str, Any]]) -> float:
     """Mean of the best after all evaluations."""
     return float(np.mean([run["curve"][-1] for run in runs]))
 
 
-def median(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The run with the median result, the lower of the two in the middle."""
-    ordered = sorted(runs, key=lambda run: (run["curve"][-1], run["seed"]))
-    return ordered[(len(ordered) - 1) // 2]
-
-
-def interval(shares: Sequence[float]) -> str:
-    """Mean in percent, with half of its 95 % interval where there are several."""
-    if min(shares) == 0.0:
-        return "-"  # nothing was evaluated within the budget yet
-    mean = f"{100 * float(np.mean(shares)):.2f}"
-    if len(shares) == 1:
-        return mean
-    error = float(np.std(shares, ddof=1)) / len(shares) ** 0.5
-    return f"{mean} ± {100 * t.ppf(0.975, len(shares) - 1) * error:.2f}"
+def shown(shares: Sequence[float]) -> str:
+    """As `percent`, where something was evaluated within the budget by then."""
+    return "-" if min(shares) == 0.0 else percent(shares)
 
 
 def write_curves(folder: Path, runs: Sequence[dict[str, Any]]) -> None:

@@ -4,9 +4,9 @@
         --results FOLDER
 
 Trains the networks that have no weights, measures every channel group alone and keeps
-both in the results folder, so a second call goes on. Writes measured/*.json (how
-every network is built is in measured/networks.json), results.csv, targets.json and the
-table in README.md beside this file.
+weights and measurements in the results folder, so a second call goes on. Writes
+the measurements to measured/, results.csv, targets.json and the table in README.md
+beside this file. Both folders are for `agmc.search.measured.measured_networks`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from agmc.graph.trace import trace
 from agmc.models import build, load_weights, save_weights
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.evaluator import Evaluator
+from agmc.search.measured import NETWORKS as DESCRIPTION
 from agmc.search.sensitivity import Sensitivity, measure_sensitivity
 from agmc.training import Execution, Recipe, fit
 from agmc.whole_file import write_whole
@@ -135,6 +136,7 @@ def trained(
     record["weights"] = "given" if given else f"{network.epochs} epochs"
     if given:
         load_weights(model, given[0])
+        save_weights(model, own)  # the folder is to tell all of a network
     elif own.exists():
         load_weights(model, own)
     else:
@@ -168,6 +170,7 @@ def write(results: Path) -> None:
             "family": network.family,
             "build": network.build,
             "arguments": network.arguments,
+            "image_size": 32,
         }
         drops = 100 * found.drops
         worst = int(drops.mean(axis=1).argmax())
@@ -191,8 +194,8 @@ def write(results: Path) -> None:
         )
     if not rows:
         return
-    text = json.dumps(built, indent=1)
-    write_whole(MEASURED / "networks.json", text + "\n")
+    for folder in (MEASURED, results):
+        write_whole(folder / DESCRIPTION, json.dumps(built, indent=1) + "\n")
     command = (
         "python experiments/sensitivity/run.py --data FOLDER --weights FOLDER "
         "--results FOLDER"

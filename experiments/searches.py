@@ -1,0 +1,241 @@
+"""Searches that experiments compare: one network, budget, agent, embedding and seed.
+
+All under the same evaluator, with the same number of evaluations; what was measured
+stays in a folder, so that a second call goes on where the first one stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import t
+
+import agmc
+from agmc.compression.importance import l1
+from agmc.cost.model import CostModel
+from agmc.data.imagefolder import load_imagefolder
+from agmc.models.weights import load_model
+from agmc.plan import Plan, PlanSpace
+from agmc.search.best_so_far import best_so_far
+from agmc.search.budgets import Budgets
+from agmc.search.evaluator import Evaluator
+from agmc.search.repair import pruner_of, reconstruction_of
+from agmc.search.uniform import uniform_plan
+from agmc.training import Execution, Recipe, accuracy, batches_of, fit
+from agmc.whole_file import write_whole
+
+EVALUATOR = {
+    "search_images": 500,
+    "recalibration_images": 128,
+    "reconstruction_images": 128,
+    "batch_size": 128,
+}
+EPISODES = 200
+EXECUTION = Execution(device="cpu", precision="float32")
+STEPS = 200  # of the short training
+RECIPE = Recipe(epochs=1, learning_rate=0.02, batch_size=64)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One search.
+
+    Attributes:
+        network: NETWORK_*.safetensors are its weights.
+        budget: as `agmc.find_plan` takes it, "macs:0.5".
+        agent: by name.
+        seed: of the search.
+        embedding: by name, or FILE of a fitted encoder behind it, "autoencoder=FILE".
+        episodes: evaluations.
+    """
+
+    network: str
+    budget: str
+    agent: str
+    seed: int
+    embedding: str = "rules"
+    episodes: int = EPISODES
+
+    @property
+    def name(self) -> str:
+        """Of its folder and file."""
+        parts = [self.network, self.budget.partition(":")[2].replace("/", "_")]
+        if self.embedding != "rules":
+            parts.append(self.embedding)
+        return "_".join([*parts, self.agent, str(self.seed)])
+
+
+class Prepared:
+    """A network and its data, ready to be searched; loaded and traced once.
+
+    Args:
+        name: of the network.
+        data: CIFAR-10 as an image folder.
+        weights: folder with NAME_*.safetensors.
+    """
+
+    def __init__(self, name: str, data: str, weights: Path) -> None:
+        self.splits = load_imagefolder(root=data)
+        (file,) = weights.glob(f"{name}_*.safetensors")
+        self.model = load_model(10, 3, name=name, weights=str(file)).eval()
+        self.graph = agmc.trace(self.model, self.splits.example_input())
+        self.costs = CostModel(self.graph)
+
+    def search(self, case: Case, embedding: Any, folder: Path) -> agmc.Found:
+        """The search of a case; the folder keeps its episodes."""
+        return agmc.find_plan(
+            self.model,
+            self.splits,
+            case.budget,
+            embedding=embedding,
+            agent=case.agent,
+            evaluator=functools.partial(Evaluator, **EVALUATOR),
+            episodes=case.episodes,
+            seed=case.seed,
+            execution=EXECUTION,
+            directory=folder,
+            graph=self.graph,
+            round_to=1,
+        )
+
+    @functools.cached_property
+    def _pruner(self) -> Any:
+        return pruner_of(self.model, self.graph, self.splits, l1, EXECUTION)
+
+    @functools.cached_property
+    def evaluator(self) -> Evaluator:
+        """That of the searches."""
+        return Evaluator(self._pruner, self.costs, self.splits, EXECUTION, **EVALUATOR)
+
+    @functools.cached_property
+    def whole(self) -> Evaluator:
+        """On the whole search split, repaired on more images."""
+        return Evaluator(
+            *(self._pruner, self.costs, self.splits, EXECUTION), search_images=None
+        )
+
+    def uniform(self, budget: str) -> Plan:
+        """The plan that keeps the same share everywhere."""
+        return uniform_plan(Budgets.of(budget).bind(self.costs, PlanSpace(self.graph)))
+
+    def tuned(self, plan: Plan) -> float:
+        """Accuracy on the whole search split after a short training."""
+        module = self._pruner.prune(plan)
+        repair = reconstruction_of(
+            *(self.model, self.graph, self.splits, EXECUTION),
+            images=EVALUATOR["reconstruction_images"],
+            batch_size=EVALUATOR["batch_size"],
+        )
+        repair.apply(module, self._pruner.kept_positions(plan))
+        train, generator = self.splits.train, torch.Generator().manual_seed(0)
+        order = torch.randperm(len(train), generator=generator)
+        some = train.select(order[: STEPS * RECIPE.batch_size])
+        splits = dataclasses.replace(self.splits, train=some)
+        fit(module, splits, RECIPE, execution=EXECUTION, seed=0)
+        batches = batches_of(self.splits, "search", execution=EXECUTION, batch_size=100)
+        return accuracy(module, batches, execution=EXECUTION)
+
+
+prepared = functools.cache(Prepared)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the data, the weights and the results are."""
+
+    data: str
+    weights: Path
+    results: Path
+
+    def prepared(self, network: str) -> Prepared:
+        """The network, loaded once in each process."""
+        torch.set_num_threads(1)
+        return prepared(network, self.data, self.weights)
+
+    def run(self, case: Case, embedding: Any = None) -> str:
+        """One search and what its plan is worth, unless it is there already."""
+        file = self.results / f"{case.name}.json"
+        if file.exists():
+            return f"{case.name}: done before"
+        network = self.prepared(case.network)
+        started, cpu = time.perf_counter(), time.process_time()
+        found = network.search(
+            case, embedding or case.embedding, self.results / case.name
+        )
+        shares = [None if r.probe else r.accuracy for r in found.episodes]
+        curve = np.nan_to_num(best_so_far(shares)).tolist()  # 0 before the first
+        record = {
+            "name": case.name,
+            "network": case.network,
+            "budget": float(case.budget.partition(":")[2]),
+            "agent": case.agent,
+            "embedding": case.embedding,
+            "seed": case.seed,
+            "curve": curve,
+            "keep_ratio": dict(found.plan.keep_ratio),
+            "macs": found.cost.macs,
+            "whole": network.whole(found.plan).accuracy,
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": time.process_time() - cpu,
+        }
+        write_whole(file, json.dumps(record) + "\n")
+        return f"{case.name}: {curve[-1]:.3f}"
+
+    def tune(self, record: dict[str, Any]) -> str:
+        """What the plan of a run is worth after the short training."""
+        file = self.results / f"{record['name']}_tuned.json"
+        if file.exists():
+            return f"{file.stem}: done before"
+        network = self.prepared(record["network"])
+        share = network.tuned(Plan(record["keep_ratio"]))
+        write_whole(file, json.dumps({"accuracy": share}) + "\n")
+        return f"{file.stem}: {share:.4f}"
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Of all runs that are there."""
+        for file in sorted(self.results.glob("*[0-9].json")):
+            yield json.loads(file.read_text())
+
+
+def in_processes(jobs: int, work: Callable[[Any], str], cases: Iterable[Any]) -> None:
+    """Works on all cases, one thread each, and prints a line for every one."""
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for line in pool.map(work, cases):
+            print(line, flush=True)
+
+
+def median(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The run with the median result, the lower of the two in the middle."""
+    ordered = sorted(runs, key=lambda run: (run["curve"][-1], run["seed"]))
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def best_of(run: dict[str, Any], number: int) -> float:
+    """The highest accuracy of the first evaluations within the budget."""
+    curve: list[float] = run["curve"]
+    return curve[min(number, len(curve)) - 1]
+
+
+def interval(shares: Sequence[float]) -> tuple[float, float]:
+    """Mean and half of its 95 % interval (Student's t), of two or more."""
+    error = float(np.std(shares, ddof=1)) / len(shares) ** 0.5
+    return float(np.mean(shares)), float(t.ppf(0.975, len(shares) - 1)) * error
+
+
+def percent(shares: Sequence[float]) -> str:
+    """Mean in percent, with half of its 95 % interval where there are several."""
+    if len(shares) == 1:
+        return f"{100 * shares[0]:.2f}"
+    mean, half = interval(shares)
+    return f"{100 * mean:.2f} ± {100 * half:.2f}"
