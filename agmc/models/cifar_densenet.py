@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agmc.models import checks
+
 
 class DenseLayer(nn.Module):
     """1 x 1 and 3 x 3 convolution, batch norm and ReLU before each; joins its input.
@@ -77,14 +79,12 @@ class CifarDenseNet(nn.Module):
         growth: int = 12,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("num_layers", num_layers),
-            ("num_classes", num_classes),
-            ("in_channels", in_channels),
-            ("growth", growth),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} (={value}) must be >= 1")
+        checks.positive(
+            num_layers=num_layers,
+            num_classes=num_classes,
+            in_channels=in_channels,
+            growth=growth,
+        )
         planes = 2 * growth
         self.stem = nn.Conv2d(in_channels, planes, 3, padding=1, bias=False)
         stages: list[nn.Module] = []

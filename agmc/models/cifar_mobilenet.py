@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agmc.models import checks
+
 
 class Stage(NamedTuple):
     """Blocks of one width: expansion, channels, number of blocks, first stride."""
@@ -81,9 +83,7 @@ class CifarMobileNetV2(nn.Module):
         self, *, num_classes: int, in_channels: int = 3, width: float = 1.0
     ) -> None:
         super().__init__()
-        for name, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-            if value < 1:
-                raise ValueError(f"{name} (={value}) must be >= 1")
+        checks.positive(num_classes=num_classes, in_channels=in_channels)
         if not width > 0:
             raise ValueError(f"width (={width}) must be > 0")
         before = _rounded(32 * width)

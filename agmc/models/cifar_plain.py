@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agmc.models import checks
+
 
 class CifarPlain(nn.Module):
     """A stem, three stages of 3 x 3 convolutions, the mean over the pixels, a layer.
@@ -39,15 +41,10 @@ class CifarPlain(nn.Module):
         widths: Sequence[int] = (16, 32, 64),
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("num_layers", num_layers),
-            ("num_classes", num_classes),
-            ("in_channels", in_channels),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} (={value}) must be >= 1")
-        if len(widths) != 3:
-            raise ValueError(f"widths (={tuple(widths)}) must be three numbers")
+        checks.positive(
+            num_layers=num_layers, num_classes=num_classes, in_channels=in_channels
+        )
+        checks.positive_each(3, widths=widths)
         self.stem = _layer(in_channels, widths[0], stride=1)
         self.layer1 = _stage(widths[0], widths[0], num_layers, stride=1)
         self.layer2 = _stage(widths[0], widths[1], num_layers, stride=2)

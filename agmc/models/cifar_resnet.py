@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agmc.models import checks
+
 
 class BasicBlock(nn.Module):
     """Two 3 x 3 convolutions and a shortcut without parameters.
@@ -79,15 +81,10 @@ class CifarResNet(nn.Module):
         widths: Sequence[int] = (16, 32, 64),
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("num_blocks", num_blocks),
-            ("num_classes", num_classes),
-            ("in_channels", in_channels),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} (={value}) must be >= 1")
-        if len(widths) != 3:
-            raise ValueError(f"widths (={tuple(widths)}) must be three numbers")
+        checks.positive(
+            num_blocks=num_blocks, num_classes=num_classes, in_channels=in_channels
+        )
+        checks.positive_each(3, widths=widths)
         self.conv1 = nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.layer1 = _stage(widths[0], widths[0], num_blocks, stride=1)

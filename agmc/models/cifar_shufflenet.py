@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agmc.models import checks
+
 _HALF = (24, 48, 96, 192, 1024)
 
 
@@ -79,11 +81,8 @@ class CifarShuffleNetV2(nn.Module):
         widths: Sequence[int] = _HALF,
     ) -> None:
         super().__init__()
-        for name, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-            if value < 1:
-                raise ValueError(f"{name} (={value}) must be >= 1")
-        if len(widths) != 5:
-            raise ValueError(f"widths (={tuple(widths)}) must be five numbers")
+        checks.positive(num_classes=num_classes, in_channels=in_channels)
+        checks.positive_each(5, widths=widths)
         stem, *stages, last = widths
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, stem, 3, padding=1, bias=False),

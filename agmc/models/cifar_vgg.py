@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agmc.models import checks
+
 _FULL = (64, 128, 256, 512, 512)
 
 
@@ -41,14 +43,8 @@ class CifarVGG(nn.Module):
         widths: Sequence[int] = _FULL,
     ) -> None:
         super().__init__()
-        for name, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-            if value < 1:
-                raise ValueError(f"{name} (={value}) must be >= 1")
-        for name, values in (("depths", depths), ("widths", widths)):
-            if len(values) != 5 or min(values) < 1:
-                raise ValueError(
-                    f"{name} (={tuple(values)}) must be five numbers, all >= 1"
-                )
+        checks.positive(num_classes=num_classes, in_channels=in_channels)
+        checks.positive_each(5, depths=depths, widths=widths)
         layers: list[nn.Module] = []
         before = in_channels
         for depth, width in zip(depths, widths, strict=True):

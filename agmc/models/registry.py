@@ -10,6 +10,7 @@ from torch import nn
 
 from agmc import torchvision_ops  # noqa: F401  (must run before torchvision)
 from agmc.models import (
+    checks,
     cifar_densenet,
     cifar_mobilenet,
     cifar_plain,
@@ -67,8 +68,7 @@ def build(
     Raises:
         ValueError: there is no such network, or it cannot be built like that.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes (={num_classes}) must be >= 1")
+    checks.positive(num_classes=num_classes)
     if name in _OWN:
         return _OWN[name](num_classes=num_classes, in_channels=in_channels, **arguments)
     if ":" in name:

@@ -134,13 +134,14 @@ def test_shuffle_unit_passes_half_and_takes_turns():
     ("make", "words"),
     [
         (lambda: CifarPlain(0, num_classes=2), r"num_layers \(=0\)"),
-        (lambda: CifarPlain(1, num_classes=2, widths=(1, 2)), "three numbers"),
+        (lambda: CifarPlain(1, num_classes=2, widths=(1, 2)), "must be 3 numbers"),
+        (lambda: CifarPlain(1, num_classes=2, widths=(0, 1, 2)), "all >= 1"),
         (lambda: CifarVGG((1, 1, 1, 1, 0), num_classes=2), r"depths .* all >= 1"),
-        (lambda: CifarVGG((1,) * 5, num_classes=2, widths=(8,)), "five numbers"),
+        (lambda: CifarVGG((1,) * 5, num_classes=2, widths=(8,)), "must be 5 numbers"),
         (lambda: CifarMobileNetV2(num_classes=2, width=0), r"width \(=0\)"),
         (lambda: CifarMobileNetV2(num_classes=0), r"num_classes \(=0\)"),
         (lambda: CifarDenseNet(1, num_classes=2, growth=0), r"growth \(=0\)"),
-        (lambda: CifarShuffleNetV2(num_classes=2, widths=(8,)), "five numbers"),
+        (lambda: CifarShuffleNetV2(num_classes=2, widths=(8,)), "must be 5 numbers"),
     ],
 )
 def test_bad_numbers(make, words):
