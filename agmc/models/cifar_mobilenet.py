@@ -140,10 +140,5 @@ def _rounded(planes: float) -> int:
     return result + 8 if result < 0.9 * planes else result
 
 
-def mobilenet_v2_cifar(
-    *, num_classes: int, in_channels: int = 3, width: float = 1.0
-) -> CifarMobileNetV2:
-    """MobileNet-V2: 2.2 M parameters, 88 M MACs at 32 x 32."""
-    return CifarMobileNetV2(
-        num_classes=num_classes, in_channels=in_channels, width=width
-    )
+#: MobileNet-V2: 2.2 M parameters, 88 M MACs at 32 x 32.
+mobilenet_v2_cifar = CifarMobileNetV2

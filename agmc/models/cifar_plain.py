@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -74,11 +75,7 @@ def _stage(in_planes: int, planes: int, num_layers: int, stride: int) -> nn.Sequ
     )
 
 
-def plain20(*, num_classes: int, in_channels: int = 3) -> CifarPlain:
-    """Plain-20: 0.27 M parameters, 40.6 M MACs at 32 x 32."""
-    return CifarPlain(6, num_classes=num_classes, in_channels=in_channels)
-
-
-def plain32(*, num_classes: int, in_channels: int = 3) -> CifarPlain:
-    """Plain-32: 0.46 M parameters, 68.9 M MACs at 32 x 32."""
-    return CifarPlain(10, num_classes=num_classes, in_channels=in_channels)
+#: Plain-20: 0.27 M parameters, 40.6 M MACs at 32 x 32.
+plain20 = partial(CifarPlain, 6)
+#: Plain-32: 0.46 M parameters, 68.9 M MACs at 32 x 32.
+plain32 = partial(CifarPlain, 10)

@@ -7,6 +7,7 @@ https://arxiv.org/abs/1512.03385, section 4.2, shortcut option A.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -109,36 +110,17 @@ def _stage(in_planes: int, planes: int, num_blocks: int, stride: int) -> nn.Sequ
     )
 
 
-def resnet8(*, num_classes: int, in_channels: int = 3) -> CifarResNet:
-    """ResNet-8: 0.08 M parameters, 12.2 M MACs at 32 x 32."""
-    return CifarResNet(1, num_classes=num_classes, in_channels=in_channels)
-
-
-def resnet14(*, num_classes: int, in_channels: int = 3) -> CifarResNet:
-    """ResNet-14: 0.17 M parameters, 26.4 M MACs at 32 x 32."""
-    return CifarResNet(2, num_classes=num_classes, in_channels=in_channels)
-
-
-def resnet20(*, num_classes: int, in_channels: int = 3) -> CifarResNet:
-    """ResNet-20: 0.27 M parameters, 40.6 M MACs at 32 x 32."""
-    return CifarResNet(3, num_classes=num_classes, in_channels=in_channels)
-
-
-def resnet32(*, num_classes: int, in_channels: int = 3) -> CifarResNet:
-    """ResNet-32: 0.46 M parameters."""
-    return CifarResNet(5, num_classes=num_classes, in_channels=in_channels)
-
-
-def resnet44(*, num_classes: int, in_channels: int = 3) -> CifarResNet:
-    """ResNet-44: 0.66 M parameters."""
-    return CifarResNet(7, num_classes=num_classes, in_channels=in_channels)
-
-
-def resnet56(*, num_classes: int, in_channels: int = 3) -> CifarResNet:
-    """ResNet-56: 0.85 M parameters, 125 M MACs at 32 x 32."""
-    return CifarResNet(9, num_classes=num_classes, in_channels=in_channels)
-
-
-def resnet110(*, num_classes: int, in_channels: int = 3) -> CifarResNet:
-    """ResNet-110: 1.7 M parameters."""
-    return CifarResNet(18, num_classes=num_classes, in_channels=in_channels)
+#: ResNet-8: 0.08 M parameters, 12.2 M MACs at 32 x 32.
+resnet8 = partial(CifarResNet, 1)
+#: ResNet-14: 0.17 M parameters, 26.4 M MACs at 32 x 32.
+resnet14 = partial(CifarResNet, 2)
+#: ResNet-20: 0.27 M parameters, 40.6 M MACs at 32 x 32.
+resnet20 = partial(CifarResNet, 3)
+#: ResNet-32: 0.46 M parameters.
+resnet32 = partial(CifarResNet, 5)
+#: ResNet-44: 0.66 M parameters.
+resnet44 = partial(CifarResNet, 7)
+#: ResNet-56: 0.85 M parameters, 125 M MACs at 32 x 32.
+resnet56 = partial(CifarResNet, 9)
+#: ResNet-110: 1.7 M parameters.
+resnet110 = partial(CifarResNet, 18)

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from agmc.models import checks
 
-_HALF = (24, 48, 96, 192, 1024)
-
 
 class ShuffleUnit(nn.Module):
     """Half of the channels pass, half go through three convolutions; then a shuffle.
@@ -78,7 +76,7 @@ class CifarShuffleNetV2(nn.Module):
         *,
         num_classes: int,
         in_channels: int = 3,
-        widths: Sequence[int] = _HALF,
+        widths: Sequence[int] = (24, 48, 96, 192, 1024),
     ) -> None:
         super().__init__()
         checks.positive(num_classes=num_classes, in_channels=in_channels)
@@ -117,10 +115,5 @@ def _depthwise(planes: int, stride: int) -> tuple[nn.Module, ...]:
     return conv, nn.BatchNorm2d(planes)
 
 
-def shufflenet_v2_cifar(
-    *, num_classes: int, in_channels: int = 3, widths: Sequence[int] = _HALF
-) -> CifarShuffleNetV2:
-    """ShuffleNet-V2 x 0.5: 0.35 M parameters, 10.9 M MACs at 32 x 32."""
-    return CifarShuffleNetV2(
-        num_classes=num_classes, in_channels=in_channels, widths=widths
-    )
+#: ShuffleNet-V2 x 0.5: 0.35 M parameters, 10.9 M MACs at 32 x 32.
+shufflenet_v2_cifar = CifarShuffleNetV2

@@ -8,13 +8,12 @@ https://arxiv.org/abs/1409.1556, table 1; one linear layer and the mean over the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agmc.models import checks
-
-_FULL = (64, 128, 256, 512, 512)
 
 
 class CifarVGG(nn.Module):
@@ -40,7 +39,7 @@ class CifarVGG(nn.Module):
         *,
         num_classes: int,
         in_channels: int = 3,
-        widths: Sequence[int] = _FULL,
+        widths: Sequence[int] = (64, 128, 256, 512, 512),
     ) -> None:
         super().__init__()
         checks.positive(num_classes=num_classes, in_channels=in_channels)
@@ -66,25 +65,7 @@ class CifarVGG(nn.Module):
         return self.classifier(out.flatten(1))
 
 
-def vgg11_bn_cifar(
-    *, num_classes: int, in_channels: int = 3, widths: Sequence[int] = _FULL
-) -> CifarVGG:
-    """VGG-11: 9.2 M parameters, 153 M MACs at 32 x 32."""
-    return CifarVGG(
-        (1, 1, 2, 2, 2),
-        num_classes=num_classes,
-        in_channels=in_channels,
-        widths=widths,
-    )
-
-
-def vgg16_bn_cifar(
-    *, num_classes: int, in_channels: int = 3, widths: Sequence[int] = _FULL
-) -> CifarVGG:
-    """VGG-16: 14.7 M parameters, 313 M MACs at 32 x 32."""
-    return CifarVGG(
-        (2, 2, 3, 3, 3),
-        num_classes=num_classes,
-        in_channels=in_channels,
-        widths=widths,
-    )
+#: VGG-11: 9.2 M parameters, 153 M MACs at 32 x 32.
+vgg11_bn_cifar = partial(CifarVGG, (1, 1, 2, 2, 2))
+#: VGG-16: 14.7 M parameters, 313 M MACs at 32 x 32.
+vgg16_bn_cifar = partial(CifarVGG, (2, 2, 3, 3, 3))
