@@ -26,6 +26,28 @@ SMALL = (
     "embedding.steps=5",
     "search.corpus.names=[squeezenet1_1]",
 )
+#: A network of a user; and the smallest job on it, see the fixture `tiny`.
+NET = """
+from torch import nn
+
+def net(num_classes, in_channels):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8),
+        nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes),
+    )
+"""
+TINY = (
+    "model=torchvision",
+    "model.name=net_of_a_user:net",
+    "cache=null",
+    "embedding=rules",
+    "agent=random",
+    "train.epochs=1",
+    "finetune.epochs=1",
+    "search.episodes=2",
+    "compression.round_to=1",
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +109,15 @@ def finished(
     overrides = (*SMALL, f"cache={cache}")
     outcome = process(*overrides, f"out={directory}", cwd=folder)
     return Finished(directory, cache, overrides, outcome)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, ...]]:
+    """Overrides for a job of a second."""
+    (tmp_path / "net_of_a_user.py").write_text(NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield TINY
+    sys.modules.pop("net_of_a_user", None)
 
 
 @pytest.fixture

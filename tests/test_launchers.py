@@ -13,21 +13,6 @@ import pytest
 pytestmark = pytest.mark.filterwarnings("ignore")
 ROOT = Path(__file__).resolve().parents[1]
 SWEEP = ("-m", "command=graph", "seed=0,1")
-NET = """
-from torch import nn
-
-def net(num_classes, in_channels):
-    return nn.Sequential(
-        nn.Conv2d(in_channels, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8),
-        nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes),
-    )
-"""
-TINY = (
-    *("model=torchvision", "model.name=net_of_a_user:net", "cache=null"),
-    *("embedding=rules", "agent=random", "train.epochs=2", "finetune.epochs=1"),
-    *("search.episodes=2", "compression.round_to=1"),
-)
 
 
 @pytest.mark.slow
@@ -94,12 +79,11 @@ def test_a_sweep_as_slurm_jobs_is_handed_in(process, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_torchrun_shares_the_trainings_of_a_run(tmp_path):
-    (tmp_path / "net_of_a_user.py").write_text(NET)
+def test_torchrun_shares_the_trainings_of_a_run(tiny, tmp_path):
     subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"),
-            *("-m", "agmc", "compress", *TINY, "out=run"),
+            *("-m", "agmc", "compress", *tiny, "train.epochs=2", "out=run"),
         ],
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}", "OMP_NUM_THREADS": "1"},
         cwd=tmp_path,

@@ -29,37 +29,6 @@ FILES = {
     *("compressed.safetensors", "compressed.onnx", "report.html"),
     "embedding.safetensors",
 }
-#: A network of a user, and the smallest job on it.
-NET = """
-from torch import nn
-
-def net(num_classes, in_channels):
-    return nn.Sequential(
-        nn.Conv2d(in_channels, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8),
-        nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes),
-    )
-"""
-TINY = (
-    "model=torchvision",
-    "model.name=net_of_a_user:net",
-    "cache=null",
-    "embedding=rules",
-    "agent=random",
-    "train.epochs=1",
-    "finetune.epochs=1",
-    "search.episodes=2",
-    "compression.round_to=1",
-)
-
-
-@pytest.fixture
-def tiny(tmp_path, monkeypatch):
-    """Overrides for a job of a second."""
-    (tmp_path / "net_of_a_user.py").write_text(NET)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield TINY
-    sys.modules.pop("net_of_a_user", None)
 
 
 @pytest.fixture
@@ -306,7 +275,8 @@ def test_several_limits_a_reward_of_ones_own_and_tracking(
     (tmp_path / "energy.json").write_text('{"*": {"mac": 4.6, "byte": 160}}')
     # Worth most is what the command line asked for: a plan of few parameters.
     code = "def mine(outcome):\n    return -outcome.share('params')\n"
-    (tmp_path / "net_of_a_user.py").write_text(NET + code)
+    with (tmp_path / "net_of_a_user.py").open("a") as file:
+        file.write(code)
     out = tmp_path / "out"
     got = call(
         *tiny,
@@ -331,7 +301,8 @@ def test_a_sweep_over_rewards_takes_ones_own_as_well(
     call, tiny, tmp_path, without_onnx
 ):
     code = "def mine(outcome):\n    return 3.0\n"
-    (tmp_path / "net_of_a_user.py").write_text(NET + code)
+    with (tmp_path / "net_of_a_user.py").open("a") as file:
+        file.write(code)
     out = tmp_path / "sweep"
     rewards = "reward=error,net_of_a_user:mine"
     got = call("-m", *tiny, rewards, f"out={out}")

@@ -17,11 +17,20 @@ from agmc.plan import Plan, PlanSpace
 from agmc.search.budgets import Budgets
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluation
+from agmc.search.find_plan import AGENTS
 from agmc.search.goals import goal_of
 from agmc.search.reward import error
 from agmc.search.uniform import uniform_plan
 
 SIZES = (16, 24, 32)
+#: Agent -> knobs of smaller networks, which learn the same and faster.
+SMALL = {
+    **dict.fromkeys(
+        ("ddpg", "td3", "sb3_td3", "sb3_sac"),
+        {"hidden_dim": 8, "batch_size": 8, "warmup_share": 0.5},
+    ),
+    "critic": {"proposals": 32, "rounds": 1},
+}
 
 
 class ChainCost:
@@ -107,3 +116,7 @@ def make_agent(build, *, episodes=20, seed=0, **knobs):
         choices=goal_of(env.budget).choices,
     )
     return build(context, **knobs)
+
+
+def small_agent(name, *, episodes):
+    return make_agent(AGENTS[name], episodes=episodes, **SMALL.get(name, {}))

@@ -13,7 +13,7 @@ import signal
 import time
 
 import pytest
-from search_fakes import FormulaEvaluator, make_agent, make_env
+from search_fakes import FormulaEvaluator, make_agent, make_env, small_agent
 
 from agmc.agents import Random
 from agmc.agents.agent import Agent
@@ -25,16 +25,6 @@ from agmc.search.processes import Processes
 from agmc.search.runner import search
 
 EPISODES = 14
-#: Smaller networks learn the same and faster.
-TINY = {"hidden_dim": 8, "batch_size": 8}
-SMALL = {
-    **dict.fromkeys(("ddpg", "td3", "sb3_td3", "sb3_sac"), TINY),
-    "critic": {"proposals": 32, "rounds": 1},
-}
-
-
-def agent_of(name):
-    return make_agent(AGENTS[name], episodes=EPISODES, **SMALL.get(name, {}))
 
 
 def run(agent, *, evaluate=None, workers=1, in_flight=3, log=None):
@@ -70,8 +60,8 @@ def dawdling(plan):
 
 @pytest.mark.parametrize("agent", AGENTS)
 def test_workers_and_delays_change_nothing(agent):
-    one = run(agent_of(agent))
-    two = run(agent_of(agent), evaluate=dawdling, workers=2)
+    one = run(small_agent(agent, episodes=EPISODES))
+    two = run(small_agent(agent, episodes=EPISODES), evaluate=dawdling, workers=2)
     assert outcome(one) == outcome(two)
     assert (one.plan, one.reward) == (two.plan, two.reward)
 
@@ -118,11 +108,11 @@ def test_a_killed_worker_changes_nothing(tmp_path):
         return FormulaEvaluator()(plan)
 
     mark = tmp_path / "killed"
-    whole = run(agent_of("ddpg"))
+    whole = run(small_agent("ddpg", episodes=EPISODES))
     victim = whole.episodes[6].plan
-    assert outcome(run(agent_of("ddpg"), evaluate=evaluate, workers=2)) == outcome(
-        whole
-    )
+    assert outcome(
+        run(small_agent("ddpg", episodes=EPISODES), evaluate=evaluate, workers=2)
+    ) == outcome(whole)
     assert mark.exists()
 
 

@@ -17,7 +17,7 @@ import traceback
 
 import pytest
 import torch
-from search_fakes import FormulaEvaluator, make_agent, make_env
+from search_fakes import FormulaEvaluator, make_agent, make_env, small_agent
 
 from agmc.search.episode_log import EpisodeLog
 from agmc.search.find_plan import AGENTS
@@ -27,12 +27,6 @@ from agmc.search.runner import search
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 EPISODES = 16
 KILLS = 20
-#: Smaller networks learn the same and faster.
-TINY = {"hidden_dim": 8, "batch_size": 8, "warmup_share": 0.5}
-SMALL = {
-    **dict.fromkeys(("ddpg", "td3", "sb3_td3", "sb3_sac"), TINY),
-    "critic": {"proposals": 32, "rounds": 1},
-}
 
 
 def generator_states(thing, seen=None):
@@ -60,7 +54,7 @@ def generator_states(thing, seen=None):
 
 def run(name, directory, *, in_flight):
     """A search, and the state of its agent at the end."""
-    agent = make_agent(AGENTS[name], episodes=EPISODES, **SMALL.get(name, {}))
+    agent = small_agent(name, episodes=EPISODES)
     found = search(
         make_env(FormulaEvaluator(lambda: time.sleep(0.001))),
         agent,
