@@ -2,33 +2,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from embedding_nets import chain_graph, residual_graph
-from trained import AGENTS, agent_of, copy_of, moved, play
+from embedding_nets import chain_graph
+from trained import AGENTS, QUICK, agent_of, context_of, copy_of, moved, play
 
-from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.learned import autoencoder
 from agmc.plan import PlanSpace
-
-QUICK = {
-    "fit": "anew",
-    "dim": 8,
-    "hidden": 16,
-    "layers": 2,
-    "variants": 1,
-    "corpus_variants": 1,
-    "steps": 3,
-}
-
-
-def context(graph=None) -> EmbeddingContext:
-    graph = residual_graph(8, 2) if graph is None else graph
-    return EmbeddingContext(graph, PlanSpace(graph), seed=3)
 
 
 @pytest.mark.parametrize("follow_plan", [False, True])
 def test_before_training_features_are_the_rows_of_the_frozen_embedding(follow_plan):
-    frozen = autoencoder(context(), **QUICK, follow_plan=follow_plan)
-    tuned = autoencoder(context(), **QUICK, follow_plan=follow_plan, freeze=False)
+    frozen = autoencoder(context_of(), **QUICK, follow_plan=follow_plan)
+    tuned = autoencoder(context_of(), **QUICK, follow_plan=follow_plan, freeze=False)
     plan = PlanSpace(frozen.graph).sample(torch.Generator().manual_seed(2))
     features = tuned.encoder(tuned(plan))
     assert frozen.encoder is None and features.requires_grad
@@ -38,7 +22,7 @@ def test_before_training_features_are_the_rows_of_the_frozen_embedding(follow_pl
 
 
 def test_what_stands_behind_the_row_goes_into_the_features():
-    tuned = autoencoder(context(), **QUICK, freeze=False)
+    tuned = autoencoder(context_of(), **QUICK, freeze=False)
     rows = tuned()
     more = torch.cat([rows, torch.tensor([[0.0], [0.5], [1.0]])], dim=1)
     features = tuned.encoder(more)
@@ -48,7 +32,7 @@ def test_what_stands_behind_the_row_goes_into_the_features():
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_agents_train_the_graph_encoder(name):
-    tuned = autoencoder(context(), **QUICK, freeze=False)
+    tuned = autoencoder(context_of(), **QUICK, freeze=False)
     before = copy_of(tuned.encoder)
     play(agent_of(name, tuned, beside=1), tuned, episodes=4, beside=1)
     changed = moved(tuned.encoder, before)
@@ -62,7 +46,7 @@ def test_agents_train_the_graph_encoder(name):
 
 
 def test_features_are_bounded_where_all_decisions_look_alike():
-    tuned = autoencoder(context(chain_graph()), **QUICK, freeze=False)
+    tuned = autoencoder(context_of(chain_graph()), **QUICK, freeze=False)
     with torch.no_grad():
         for weight in tuned.encoder.vectors.encoder.encoder.output.parameters():
             weight.zero_()

@@ -3,17 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from embedding_nets import branches_graph, chain_graph, residual_graph
-from trained import AGENTS, agent_of, copy_of, moved, play
+from trained import AGENTS, agent_of, copy_of, moved, multistage_of, play
 
-from agmc.embedding.embedding import EmbeddingContext
-from agmc.embedding.multistage import multistage
 from agmc.plan import PlanSpace
-
-
-def made(graph=None, **knobs):
-    graph = residual_graph(8, 2) if graph is None else graph
-    context = EmbeddingContext(graph, PlanSpace(graph), seed=3)
-    return multistage(context, **{"dim": 6, "hidden": 8, **knobs})
 
 
 def rows_of(embedding, number=6):
@@ -26,7 +18,7 @@ def rows_of(embedding, number=6):
 @pytest.mark.parametrize("graph", [chain_graph, residual_graph, branches_graph])
 def test_every_observation_gets_the_features_of_its_own_state(graph):
     # The published code gives all of a batch those of the first.
-    embedding = made(graph())
+    embedding = multistage_of(graph())
     rows = rows_of(embedding)
     together = embedding.encoder(rows)
     assert together.shape == (len(rows), 2 * 6 + 3) and together.isfinite().all()
@@ -37,7 +29,7 @@ def test_every_observation_gets_the_features_of_its_own_state(graph):
 
 
 def test_states_that_occur_twice_are_computed_once(monkeypatch):
-    embedding = made()
+    embedding = multistage_of()
     rows = embedding()  # nothing is pruned in any of the three
     sizes = []
     nodes = embedding.encoder.nodes
@@ -53,7 +45,7 @@ def test_states_that_occur_twice_are_computed_once(monkeypatch):
 
 
 def test_the_vector_of_the_network_follows_the_plan_so_far():
-    embedding = made()
+    embedding = multistage_of()
     space = PlanSpace(embedding.graph)
     whole = embedding.encoder(embedding())
     pruned = embedding.encoder(embedding(space.plan([8, 4, 4])))
@@ -64,34 +56,19 @@ def test_the_vector_of_the_network_follows_the_plan_so_far():
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_agents_train_both_levels(name):
-    embedding = made()
+    embedding = multistage_of()
     before = copy_of(embedding.encoder)
     play(agent_of(name, embedding, beside=1), embedding, episodes=4, beside=1)
     assert moved(embedding.encoder, before) == set(before)
 
 
-def test_same_seed_same_features_whatever_the_global_state():
-    torch.manual_seed(1)
-    first = made()
-    torch.manual_seed(2)
-    second = made()
-    assert torch.equal(first.encoder(first()), second.encoder(second()))
-    assert not torch.equal(first.encoder(first()), made(layers=1).encoder(first()))
-
-
-def test_weights_fit_another_network():
-    small, large = made(chain_graph()), made(residual_graph(8, 3))
-    large.encoder.load_state_dict(small.encoder.state_dict())
-    assert large.encoder(large()).shape == (4, 15)
-
-
-def test_what_is_seen_after_the_end_is_finite():
-    embedding = made()
-    features = embedding.encoder(torch.zeros(2, embedding.dim))
-    assert features.isfinite().all()
+def test_layers_see_further():
+    rows = multistage_of()()
+    one, two = (multistage_of(layers=n).encoder(rows) for n in (1, 2))
+    assert not torch.equal(one, two)
 
 
 @pytest.mark.parametrize("knob", ["dim", "hidden", "layers"])
 def test_numbers_out_of_range_are_refused(knob):
     with pytest.raises(ValueError, match=rf"{knob} \(=0\)"):
-        made(**{knob: 0})
+        multistage_of(**{knob: 0})

@@ -1,39 +1,17 @@
 from __future__ import annotations
 
-import functools
-
 import pytest
 import torch
-from embedding_nets import chain_graph, residual_graph
-from trained import AGENTS, agent_of, copy_of, moved, play
+from embedding_nets import chain_graph
+from trained import AGENTS, agent_of, copy_of, moved, play, sequential_of
 
-from agmc.embedding.embedding import EmbeddingContext
-from agmc.embedding.learned import autoencoder
 from agmc.embedding.rules import rules
-from agmc.embedding.sequential import sequential
 from agmc.plan import PlanSpace
-
-QUICK = functools.partial(
-    autoencoder,
-    fit="anew",
-    dim=8,
-    hidden=16,
-    layers=2,
-    variants=1,
-    corpus_variants=1,
-    steps=3,
-)
-
-
-def made(graph=None, **knobs):
-    graph = residual_graph(8, 2) if graph is None else graph
-    context = EmbeddingContext(graph, PlanSpace(graph), seed=3)
-    return sequential(context, dim=6, graph_encoder=QUICK, **knobs)
 
 
 @pytest.mark.parametrize("see_decision", [False, True])
 def test_states_are_the_recurrence_over_executed_actions(see_decision):
-    embedding = made(see_decision=see_decision)
+    embedding = sequential_of(see_decision=see_decision)
     encoder = embedding.encoder
     space = PlanSpace(embedding.graph)
     plan = space.sample(torch.Generator().manual_seed(2))
@@ -58,7 +36,7 @@ def test_states_are_the_recurrence_over_executed_actions(see_decision):
 
 
 def test_the_order_of_a_batch_does_not_matter():
-    embedding = made()
+    embedding = sequential_of()
     plan = PlanSpace(embedding.graph).sample(torch.Generator().manual_seed(2))
     rows = embedding(plan)
     together = embedding.encoder(rows)
@@ -69,7 +47,7 @@ def test_the_order_of_a_batch_does_not_matter():
 
 
 def test_an_earlier_action_changes_the_states_after_it_alone():
-    embedding = made()
+    embedding = sequential_of()
     space = PlanSpace(embedding.graph)
     whole = embedding.encoder(embedding(space.plan([8, 16, 16])))[:, :6]
     other = embedding.encoder(embedding(space.plan([8, 4, 16])))[:, :6]
@@ -80,7 +58,7 @@ def test_an_earlier_action_changes_the_states_after_it_alone():
 @pytest.mark.parametrize("freeze", [True, False])
 @pytest.mark.parametrize("name", AGENTS)
 def test_agents_train_the_decoder_and_the_encoder_unless_it_is_frozen(name, freeze):
-    embedding = made(freeze=freeze)
+    embedding = sequential_of(freeze=freeze)
     before = copy_of(embedding.encoder)
     play(agent_of(name, embedding, beside=1), embedding, episodes=4, beside=1)
     changed = moved(embedding.encoder, before)
@@ -95,24 +73,8 @@ def test_agents_train_the_decoder_and_the_encoder_unless_it_is_frozen(name, free
     assert changed - decoder == (set() if freeze else encoder)
 
 
-def test_same_seed_same_features_whatever_the_global_state():
-    torch.manual_seed(1)
-    first = made()
-    torch.manual_seed(2)
-    second = made()
-    assert torch.equal(first.encoder(first()), second.encoder(second()))
-
-
-def test_weights_fit_another_network():
-    small, large = made(chain_graph()), made(residual_graph(8, 3))
-    large.encoder.load_state_dict(small.encoder.state_dict())
-    assert large.encoder(large()).shape == (4, 9)
-
-
 def test_mistakes_are_refused():
-    graph = chain_graph()
-    context = EmbeddingContext(graph, PlanSpace(graph))
-    with pytest.raises(ValueError, match="dim"):
-        sequential(context, dim=0, graph_encoder=QUICK)
+    with pytest.raises(ValueError, match=r"dim \(=0\)"):
+        sequential_of(chain_graph(), dim=0)
     with pytest.raises(ValueError, match="graph_encoder must be"):
-        sequential(context, graph_encoder=rules)
+        sequential_of(chain_graph(), graph_encoder=rules)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
-from embedding_nets import chain_graph
+from embedding_nets import chain_graph, residual_graph
 from torch import nn
+from trained import multistage_of, sequential_of
 
 from agmc.embedding.progress import Progress
 from agmc.embedding.state import StateEmbedding, read_state
@@ -47,3 +49,29 @@ def test_every_decision_of_a_large_network_is_found_again():
 
 def test_what_is_seen_after_the_end_reads_as_the_first_decision():
     assert read_state(torch.zeros(2, 7), 3).decision.tolist() == [0, 0]
+
+
+# What holds for every encoder of such rows.
+
+
+@pytest.mark.parametrize("made", [multistage_of, sequential_of])
+def test_same_seed_same_features_whatever_the_global_state(made):
+    torch.manual_seed(1)
+    first = made()
+    torch.manual_seed(2)
+    second = made()
+    assert torch.equal(first.encoder(first()), second.encoder(second()))
+
+
+@pytest.mark.parametrize(("made", "dim"), [(multistage_of, 15), (sequential_of, 9)])
+def test_weights_fit_another_network(made, dim):
+    small, large = made(chain_graph()), made(residual_graph(8, 3))
+    large.encoder.load_state_dict(small.encoder.state_dict())
+    assert large.encoder(large()).shape == (4, dim)
+
+
+@pytest.mark.parametrize("made", [multistage_of, sequential_of])
+def test_what_is_seen_after_the_end_is_finite(made):
+    embedding = made()
+    features = embedding.encoder(torch.zeros(2, embedding.dim))
+    assert features.isfinite().all()

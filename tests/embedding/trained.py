@@ -1,15 +1,32 @@
-"""Episodes of random rewards, and which weights agents move by them."""
+"""Encoders that agents train, episodes of random rewards, and what is moved by them."""
 
 from __future__ import annotations
 
 import functools
 
 import torch
+from embedding_nets import residual_graph
 from torch import Tensor, nn
 
 from agmc.agents import DDPG, PPO, TD3, Agent, AgentContext, Episode, Reinforce
-from agmc.embedding.embedding import Embedding
+from agmc.embedding.embedding import Embedding, EmbeddingContext
+from agmc.embedding.learned import autoencoder
+from agmc.embedding.multistage import multistage
+from agmc.embedding.sequential import sequential
+from agmc.embedding.state import StateEmbedding
+from agmc.graph.model_graph import ModelGraph
+from agmc.plan import PlanSpace
 
+#: Knobs of a graph encoder that is fitted in no time.
+QUICK = {
+    "fit": "anew",
+    "dim": 8,
+    "hidden": 16,
+    "layers": 2,
+    "variants": 1,
+    "corpus_variants": 1,
+    "steps": 3,
+}
 #: Quick versions of the agents that train an encoder.
 AGENTS = {
     "ddpg": functools.partial(DDPG, hidden_dim=16, warmup_share=0.0),
@@ -17,6 +34,20 @@ AGENTS = {
     "ppo": functools.partial(PPO, hidden_dim=16, episodes_per_update=2, epochs=2),
     "reinforce": functools.partial(Reinforce, hidden_dim=16, episodes_per_update=2),
 }
+
+
+def context_of(graph: ModelGraph | None = None) -> EmbeddingContext:
+    graph = residual_graph(8, 2) if graph is None else graph
+    return EmbeddingContext(graph, PlanSpace(graph), seed=3)
+
+
+def multistage_of(graph: ModelGraph | None = None, **knobs) -> StateEmbedding:
+    return multistage(context_of(graph), **{"dim": 6, "hidden": 8, **knobs})
+
+
+def sequential_of(graph: ModelGraph | None = None, **knobs) -> StateEmbedding:
+    quick = functools.partial(autoencoder, **QUICK)
+    return sequential(context_of(graph), **{"dim": 6, "graph_encoder": quick, **knobs})
 
 
 def agent_of(name: str, embedding: Embedding, *, beside: int = 0) -> Agent:
