@@ -37,13 +37,13 @@ class BoundBudget:
     no rounding).
 
     **Guarantee.** If the whole network is not within all limits, every plan built from
-    allowed counts uses at most 1, and more than `1 - rounding_step(plan)`. Proof:
-    lo <= 1 holds at the start (else the budget is refused) and is kept by every allowed
-    k, and after the last decision lo is the usage itself. While lo(k) <= 1 <= hi(k)
-    holds up to the end the usage is 1; otherwise take the first step with no such k:
-    there the notch above the allowed k has lo > 1, while hi(k) < 1 leaves only whole
-    groups for the rest, so that raising this one decision by one notch takes the final
-    plan over 1.
+    allowed counts uses at most 1, and unless it is 1, one notch more in some decision
+    would take it over 1. Proof: lo <= 1 holds at the start (else the budget is refused)
+    and is kept by every allowed k, and after the last decision lo is the usage itself.
+    While lo(k) <= 1 <= hi(k) holds up to the end the usage is 1; otherwise take the
+    first step with no such k: there the notch above the allowed k has lo > 1, while
+    hi(k) < 1 leaves only whole groups for the rest, so that raising this one decision
+    by one notch takes the final plan over 1.
 
     A network that is within all limits as it is keeps everything. Without limits every
     count is allowed.
@@ -121,21 +121,6 @@ class BoundBudget:
             used = np.maximum(used, self.cost_model.ceiling(metric, counts) / most)
         return used
 
-    def rounding_step(self, counts: Sequence[int] | np.ndarray) -> float:
-        """The most that keeping one notch more in one decision adds to the usage.
-
-        0 where everything is kept.
-        """
-        counts = np.asarray(counts)
-        rows = []
-        for step, decision in enumerate(self.space):
-            larger = [count for count in decision.counts if count > counts[step]]
-            if larger:
-                rows.append(counts.copy())
-                rows[-1][step] = larger[0]
-        notches = np.array(rows, dtype=np.int64).reshape(-1, len(counts))
-        return float(np.max(self.usage(notches) - self.usage(counts), initial=0))
-
     def check(self, plan: Plan) -> None:
         """Refuses a plan from elsewhere that is over a limit.
 
@@ -152,15 +137,6 @@ class BoundBudget:
                     f"{amount(most, metric)} of the budget {budget}; keep less, or "
                     "raise it"
                 )
-
-    def interval(
-        self, counts: Sequence[int] | np.ndarray, step: int
-    ) -> tuple[int, int]:
-        """The smallest and the largest count allowed at decision `step`.
-
-        Arguments and errors as those of `clamp`.
-        """
-        return self.clamp(0.0, counts, step), self.clamp(1.0, counts, step)
 
     def clamp(
         self, action: float, counts: Sequence[int] | np.ndarray, step: int

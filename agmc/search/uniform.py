@@ -32,8 +32,7 @@ def uniform_plan(bound: BoundBudget) -> Plan:
 
     What rounding leaves of the budget at `uniform_keep_ratio` is used by keeping one
     notch more in decision after decision, in the order of the space, round after round
-    until no notch fits, so that this baseline also uses more than `1 - rounding_step`.
-    Without limits it keeps everything.
+    until no notch fits. Without limits it keeps everything.
     """
     counts = _rounded(bound, uniform_keep_ratio(bound))
     filling = True
