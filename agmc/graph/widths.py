@@ -93,14 +93,6 @@ class Widths:
             for name, value in zip(self.operations, self.macs(counts), strict=True)
         }
 
-    def shape_of(self, parameter: str, counts: np.ndarray) -> tuple[int, ...]:
-        """Shape of one parameter under one plan; counts int [num_groups]."""
-        return self._shape(parameter, self.graph.parameters[parameter].shape, counts)
-
-    def activation_shape(self, tensor: str, counts: np.ndarray) -> tuple[int, ...]:
-        """Shape of one activation for one input; counts int [num_groups]."""
-        return self._shape(tensor, self.graph.tensors[tensor].shape, counts)
-
     def size_form(self, size: _Size) -> tuple[float, np.ndarray]:
         """A size as `constant + counts @ repeats`; repeats float64 [num_groups]."""
         name, dim = size
@@ -110,17 +102,6 @@ class Widths:
         if repeats is None:
             return float(spec.shape[dim]), np.zeros(len(self._group_sizes))
         return spec.shape[dim] - float(repeats @ self._group_sizes), repeats
-
-    def _shape(
-        self, name: str, full: Sequence[int], counts: np.ndarray
-    ) -> tuple[int, ...]:
-        removed = self._group_sizes - np.asarray(counts)
-        return tuple(
-            size - round(float(self._repeats[name, dim] @ removed))
-            if (name, dim) in self._repeats
-            else size
-            for dim, size in enumerate(full)
-        )
 
 
 class _Products:

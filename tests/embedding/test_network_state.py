@@ -75,7 +75,8 @@ def test_numbers_are_those_of_the_pruned_network():
             wanted = [macs[widths.operations.index(name)] for name in ordered]
             np.testing.assert_allclose(found, wanted, rtol=1e-4)
             read = [next(graph.operations[name].refs()) for name in ordered]
-            channels = [widths.activation_shape(name, counts)[1] for name in read]
+            forms = [widths.size_form((name, 1)) for name in read]
+            channels = [round(constant + counts @ slope) for constant, slope in forms]
             assert numbers.channels[:, p].tolist() == channels
         whole = state.under(torch.ones(1, len(space)))
         assert torch.equal(whole.nodes[..., 1], torch.ones(len(rows), 1))

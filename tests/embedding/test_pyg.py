@@ -133,10 +133,10 @@ def test_channels_are_those_of_widths(make):
     space, widths = PlanSpace(graph), Widths(graph)
     counts = space.counts(space.sample(torch.Generator().manual_seed(3)))
     data = GraphConverter(graph).data(counts)
-    channels = [
-        (*widths.activation_shape(name, counts), 1)[1] for name in graph.tensors
-    ]
-    expected = torch.tensor(np.log2(1 + np.array(channels)) / 15).float()
+    whole = np.array([group.size for group in graph.groups])
+    left = widths.activation_elements(counts) / widths.activation_elements(whole)
+    channels = left * [(*spec.shape, 1)[1] for spec in graph.tensors.values()]
+    expected = torch.tensor(np.log2(1 + channels) / 15).float()
     assert torch.allclose(node(data, "log_channels"), expected)
 
 
