@@ -23,7 +23,7 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
         ValueError: they are others than the module has, of other shapes, or not finite;
             the module is untouched.
     """
-    check_state(state_of(module), state)
+    check_state(module.state_dict(), state)
     module.load_state_dict(dict(state))
 
 
