@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from agmc.compression.prune import Pruner
@@ -103,11 +102,6 @@ class Evaluator:
             batch_size=batch_size,
         )
         self._known: dict[str, Evaluation] = {}
-
-    def remember(self, evaluations: Iterable[Evaluation]) -> None:
-        """Takes evaluations over from an earlier run of the same search."""
-        for evaluation in evaluations:
-            self._known[evaluation.plan.digest] = evaluation
 
     def __call__(self, plan: Plan) -> Evaluation:
         """The evaluation of a plan."""

@@ -71,9 +71,6 @@ class FormulaEvaluator:
     def __init__(self, before=lambda: None):
         self.known, self.computed, self.before = {}, 0, before
 
-    def remember(self, evaluations):
-        self.known.update({e.plan.digest: e for e in evaluations})
-
     def give_up(self, plan):
         counts = np.rint(np.array(list(plan.keep_ratio.values())) * SIZES).astype(int)
         cost = Cost(int(ChainCost().evaluate("macs", counts)), 1, 4)

@@ -14,7 +14,7 @@ from agmc.compression.reconstruct import Reconstruction
 from agmc.cost.model import CostModel, cost_of
 from agmc.graph.trace import trace
 from agmc.plan import Plan, PlanSpace
-from agmc.search.evaluator import Evaluation, Evaluator
+from agmc.search.evaluator import Evaluator
 from agmc.training import Execution
 
 EXECUTION = Execution(device="cpu", precision="float32")
@@ -110,15 +110,6 @@ def test_a_known_plan_is_not_evaluated_again():
     assert again == first and again.seconds < first.seconds
     evaluator(Plan.uniform(space, 0.75))
     assert pruner.made == 2
-
-
-def test_remembered_evaluations_stand():
-    evaluator, pruner, _, _ = make()
-    plan = Plan.uniform(PlanSpace(pruner.graph), 0.5)
-    past = Evaluation(plan, 0.625, cost_of(pruner.graph, plan))
-    evaluator.remember([past])
-    assert evaluator(plan) == past and evaluator(plan).cached
-    assert pruner.made == 0
 
 
 def test_the_test_split_changes_nothing():
