@@ -44,11 +44,6 @@ class Probing(Agent):
     def choose(self) -> tuple[float, ...]:
         """The plan to play, one keep ratio a decision; asked for once."""
 
-    @property
-    def num_probes(self) -> int:
-        """Episodes that go into measurements."""
-        return len(self._probes)
-
     def probe(self, index: int) -> Sequence[float] | None:
         """The next measurement, while there are any left."""
         return self._probes[index] if index < len(self._probes) else None

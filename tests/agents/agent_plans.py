@@ -60,3 +60,11 @@ def play(agent, reward, num_episodes, *, num_decisions=4):
         agent.observe(Episode(torch.zeros(len(plan), 1), torch.tensor(plan), value))
         played.append((plan, value))
     return played
+
+
+def probes_of(agent):
+    """All measurements that an agent asks for."""
+    found = []
+    while (wanted := agent.probe(len(found))) is not None:
+        found.append(tuple(wanted))
+    return found

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from agent_plans import LEVELS, chain_cost, context, play
+from agent_plans import LEVELS, chain_cost, context, play, probes_of
 
 from agmc.agents import Greedy
 from agmc.agents.greedy import greedy_plan
@@ -44,4 +44,5 @@ def test_without_a_limit_there_is_nothing_to_go_down_to() -> None:
 def test_the_agent_measures_and_then_plays_one_plan() -> None:
     agent = Greedy(context(num_episodes=60))
     played = play(agent, lambda plan: -(WEIGHTS * (1 - plan)).sum(), 60)
-    assert len(played) == 60 - agent.num_probes and len({p for p, _ in played}) == 1
+    assert len(played) == 60 - len(probes_of(agent))
+    assert len({plan for plan, _ in played}) == 1
