@@ -11,6 +11,10 @@ import scipy.sparse
 from agmc.agents.agent import AgentContext
 from agmc.agents.probing import Probing
 
+#: After which the best plan so far is taken: a last resort, since what is found by then
+#: depends on the machine.
+_SECONDS = 300.0
+
 
 class Additive(Probing):
     """Takes the plan whose single losses have the smallest sum within the budget.
@@ -47,7 +51,6 @@ def additive_optimum(
     cost: Callable[[np.ndarray], np.ndarray],
     *,
     max_levels: int = 12,
-    seconds: float = 300.0,
 ) -> tuple[float, ...]:
     """The plan with the smallest sum of losses, to 0.2 %, whose cost is at most 1.
 
@@ -61,8 +64,6 @@ def additive_optimum(
         losses: for every decision one number a level.
         cost: of keep ratios `[..., num_decisions]`, relative to the budget.
         max_levels: of a decision; more are thinned out evenly.
-        seconds: after which the best plan so far is taken: a last resort, since what
-            is found by then depends on the machine.
 
     Raises:
         ValueError: no plan is within the budget, or none was found in time.
@@ -107,7 +108,7 @@ def additive_optimum(
         integrality=np.arange(count) < num_single,
         bounds=scipy.optimize.Bounds(0, 1),
         # Losses are measured, and not to a thousandth; more takes minutes for nothing.
-        options={"time_limit": seconds, "mip_rel_gap": 2e-3},
+        options={"time_limit": _SECONDS, "mip_rel_gap": 2e-3},
     )
     if found.x is None:
         raise ValueError(f"the integer program found no plan: {found.message}")
