@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from agmc.search.evaluator import Evaluator
 from agmc.search.executor import Executor, InProcess
+from agmc.search.on_ray import OnRay
+from agmc.search.processes import Processes
 
 EXECUTORS = ("processes", "ray")
 
@@ -63,12 +65,10 @@ class Workers:
         """The executor; to be closed.
 
         Raises:
-            ImportError: Ray is not installed.
+            ValueError: Ray is not installed.
+            ConnectionError: there is no Ray cluster at the address.
         """
         if self.executor == "ray":
-            # Here and not above: Ray is an extra.
-            from agmc.search.on_ray import OnRay
-
             return OnRay(
                 evaluator,
                 workers=self.workers,
@@ -77,7 +77,4 @@ class Workers:
             )
         if self.workers == 1:
             return InProcess(evaluator)
-        # Here and not above: a search in one process needs none of it.
-        from agmc.search.processes import Processes
-
         return Processes(evaluator, workers=self.workers, give_up=evaluator.give_up)
