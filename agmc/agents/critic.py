@@ -34,8 +34,10 @@ class Critic(Agent):
     (Jones et al. 1998). Decisions with similar observations have similar slopes in it:
     this is where a good embedding helps.
 
-    The first plan is the uniform one, then come plans drawn around it. Plans not yet
-    observed, with several evaluations under way, count as the critic expects them.
+    The first plan is the uniform one, then come plans drawn around it, and so is every
+    tenth one later: far from the plans it has settled on, the critic would extrapolate
+    from nothing and never find out. Plans not yet observed, with several evaluations
+    under way, count as the critic expects them.
     Several budgets share one critic: each takes its turn, and what was learned under
     one of them holds for the others.
 
@@ -51,6 +53,8 @@ class Critic(Agent):
         spread: of the first plans, standard deviation of log keep ratios, > 0.
         proposals: that are screened in each round, >= 32.
         rounds: of the cross-entropy method, >= 0.
+        look_around: turns from one plan drawn as the first ones to the next, >= 2; 0:
+            there are no more of them.
         refit: episodes from one fit of the critic's hyperparameters to the next, >= 1.
         memory: plans that the critic knows at most, the latest, and under a single
             budget the best; >= 16.
@@ -67,6 +71,7 @@ class Critic(Agent):
         spread: float = 0.4,
         proposals: int = 256,
         rounds: int = 3,
+        look_around: int = 10,
         refit: int = 10,
         memory: int = 600,
     ) -> None:
@@ -75,18 +80,21 @@ class Critic(Agent):
         checks.at_least(2, first_plans=first_plans)
         checks.at_least(32, proposals=proposals)
         checks.at_least(0, rounds=rounds)
+        if look_around:
+            checks.at_least(2, look_around=look_around)
         checks.at_least(1, refit=refit)
         checks.at_least(16, memory=memory)
         checks.positive(spread=spread)
-        self._first_plans, self._spread = first_plans, spread
+        self._spread = spread
         self._num_proposals, self._rounds = proposals, rounds
-        self._refit, self._memory = refit, memory
+        self._look_around, self._refit, self._memory = look_around, refit, memory
         random = np.random.default_rng(context.seed)
         single = Goal(context.uniform_keep_ratios, context.choices)
         self._goals = [
             (np.array(goal.uniform_keep_ratios), Proposals(goal.choices, random))
             for goal in context.goals or (single,)
         ]
+        self._num_first = first_plans + len(self._goals) - 1
         self._encoder, num_features = feature_encoder(
             context.encoder, context.observation_dim
         )
@@ -103,15 +111,16 @@ class Critic(Agent):
 
     def begin_episode(self, index: int) -> None:
         """Decide on the whole plan."""
-        goal = index % len(self._goals)
+        turn, goal = divmod(index, len(self._goals))
         uniform, proposals = self._goals[goal]
+        around = self._look_around and turn % self._look_around == 0
         if self._taught is not None:
             if goal not in self._promised:
                 self._promised[goal] = self._most_promising(proposals, uniform)
             uniform = self._promised[goal]
         if index < len(self._goals):
             plan = uniform
-        elif index < self._first_plans + len(self._goals) - 1 or len(self._plans) < 2:
+        elif around or index < self._num_first or len(self._plans) < 2:
             plan = proposals.near(uniform, self._spread)
         else:
             plan = self._best(proposals, uniform)

@@ -17,8 +17,11 @@ _PRIOR = {
     **{"slopes": 0.3, "curves": 0.3, "shared_slopes": 0.3, "shared_curves": 0.3},
     **{"bends": 0.3, "length": 2.0, "noise": 0.05},
 }
-_PRIOR_SPREAD = 1.5  # of the logarithms
-_RANGE = (-12.0, 6.0)  # of them, so that no trial step leaves what can be factored
+#: Standard deviations of the logarithms. The variances are held the closer: a curve
+#: that fits plans close to each other may else grow until it condemns all others, and
+#: a search settles on the first good plan it meets.
+_PRIOR_SPREAD = np.array([0.75, 0.75, 0.75, 0.75, 0.75, 1.5, 1.5])
+_RANGE = (-12.0, 6.0)  # so that no trial step leaves what can be factored
 _JITTER = 1e-6
 
 

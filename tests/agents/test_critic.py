@@ -49,6 +49,19 @@ def reward_of_four(plan: np.ndarray) -> float:
     return -float(((plan - [0.9, 0.2, 0.3, 0.8]) ** 2).sum())
 
 
+def test_every_tenth_plan_is_drawn_like_the_first_ones() -> None:
+    def plans(look_around: int) -> list[Sequence[float]]:
+        agent = Critic(context(), look_around=look_around)
+        return [plan for plan, _ in play(agent, reward_of_four, 40)]
+
+    settled, looking = plans(0), plans(10)
+    assert settled[:10] == looking[:10] and settled[10] != looking[10]
+    uniform, worth = np.log(context().uniform_keep_ratios), np.array(looking)
+    values = np.array([reward_of_four(plan) for plan in worth])
+    assert values[[20, 30]].max() < np.median(values[11:20])
+    assert np.abs(np.log(worth[[20, 30]]) - uniform).max() < 1.2  # 3 spreads
+
+
 def test_the_seed_decides() -> None:
     plans = [
         [plan for plan, _ in play(Critic(context(seed=s)), reward_of_four, 15)]
@@ -144,7 +157,7 @@ def test_several_budgets_share_what_is_learned() -> None:
     plans = np.stack([grid.ravel() for grid in grids], axis=1)
     for goal, found in zip(goals, best, strict=True):
         held = plans[goal.choices.cost(plans) <= 1]
-        assert found == pytest.approx((np.log(held) @ worth).max(), rel=0.02)
+        assert found == pytest.approx((np.log(held) @ worth).max(), rel=0.06)
 
 
 def seen(worth: np.ndarray) -> torch.Tensor:

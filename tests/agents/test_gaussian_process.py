@@ -47,11 +47,12 @@ def test_the_fit_is_at_a_maximum_of_the_posterior() -> None:
     rewards = PLANS @ [1.0, -2.0, 0.5] - PLANS[:, 0] ** 2 + 0.1 * RANDOM.normal(size=40)
     rewards = (rewards - rewards.mean()) / rewards.std()
     prior = np.log(list(process.hyperparameters.values()))
+    spread = np.array([0.75, 0.75, 0.75, 0.75, 0.75, 1.5, 1.5])
 
     def posterior() -> float:
         noise = process.hyperparameters["noise"] + 1e-6
         covariance = kernel(process, PLANS, PLANS) + noise * np.eye(40)
-        away = (np.log(list(process.hyperparameters.values())) - prior) / 1.5
+        away = (np.log(list(process.hyperparameters.values())) - prior) / spread
         likelihood = multivariate_normal.logpdf(rewards, np.zeros(40), covariance)
         return likelihood - 0.5 * float(away @ away)
 
