@@ -18,25 +18,22 @@ from agmc.embedding.columns import Column
 from agmc.embedding.corpus import training_graphs
 from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.finetuned import FineTunedEncoder
-from agmc.embedding.progress import PROGRESS_COLUMNS, Progress
+from agmc.embedding.fixed import FixedEmbedding
 from agmc.embedding.pyg import GraphConverter
+from agmc.embedding.standardised import REACH, within_reach
 from agmc.embedding.starting import ANEW, SHIPPED, digest_of, load_fitted, starting_file
 from agmc.embedding.state import StateEmbedding
 from agmc.graph.model_graph import ModelGraph
 from agmc.plan import PlanSpace
 
-#: Standard deviations over the decisions at which a column is cut off.
-_REACH = 3.0
-
 
 class LearnedEmbedding(Embedding):
     """The encoder's vector of every decision, then the columns of `Progress`.
 
-    The vector of a decision is the mean over the feature maps that carry its channels.
-    Decisions of one network resemble each other far more than feature maps at large,
-    so every column is standardised over the decisions of the unpruned network, cut off
-    at 3 standard deviations and divided by 3: it lies in [-1, 1], and small differences
-    stay visible to an agent. Columns that do not vary are 0.
+    The vector of a decision is the mean over the feature maps that carry its channels,
+    every column standardised over the decisions of the unpruned network and cut off,
+    see `within_reach`: it lies in [-1, 1], and small differences stay visible to an
+    agent.
 
     Args:
         graph: the traced network, with at least one channel group.
@@ -54,24 +51,19 @@ class LearnedEmbedding(Embedding):
         follow_plan: bool = False,
     ) -> None:
         self.graph = graph
-        self.columns = (
-            *(
-                Column(f"encoded_{i}", f"standardised over the decisions, / {_REACH:g}")
-                for i in range(autoencoder.encoder.dim)
-            ),
-            *PROGRESS_COLUMNS,
-        )
         self.autoencoder = autoencoder
         self._follow_plan = follow_plan
         self._converter = GraphConverter(graph)
         self._sizes = np.array([group.size for group in graph.groups], dtype=np.int64)
-        self._progress = Progress(graph)
         self._carriers = carriers_of(graph)
-        unpruned = self._vectors(self._sizes)
-        self._mean = unpruned.mean(dim=0)
-        spread = unpruned.std(dim=0, correction=0)
-        self._spread = torch.where(spread > 1e-6, spread, torch.inf)
-        self._unpruned = self._scaled(unpruned)
+        self._unpruned = self._vectors(self._sizes)
+        columns = [
+            Column(f"encoded_{i}", f"standardised over the decisions, / {REACH:g}")
+            for i in range(autoencoder.encoder.dim)
+        ]
+        vectors = within_reach(self._unpruned, self._unpruned).numpy()
+        self._fixed = FixedEmbedding(graph, columns, vectors)
+        self.columns = self._fixed.columns
 
     @property
     def fitted(self) -> str:
@@ -85,25 +77,22 @@ class LearnedEmbedding(Embedding):
         """All rows, float32 [num_decisions, dim], see `Embedding.rows`."""
         if self._follow_plan:
             return torch.stack([self.row(t, counts) for t in range(len(self._sizes))])
-        progress = torch.from_numpy(self._progress.rows(counts)).float()
-        return torch.cat([self._unpruned, progress], dim=1)
+        return self._fixed.rows(counts)
 
     def row(self, step: int, counts: np.ndarray) -> Tensor:
         """One row, float32 [dim], see `Embedding.row`."""
-        progress = torch.from_numpy(self._progress.row(step, counts)).float()
-        if not self._follow_plan:
-            return torch.cat([self._unpruned[step], progress])
-        so_far = self._sizes.copy()
-        so_far[:step] = np.asarray(counts)[:step]
-        return torch.cat([self._scaled(self._vectors(so_far)[step]), progress])
+        row = self._fixed.row(step, counts)
+        if self._follow_plan:
+            so_far = self._sizes.copy()
+            so_far[:step] = np.asarray(counts)[:step]
+            vector = self._vectors(so_far)[step]
+            row[: len(vector)] = within_reach(vector, self._unpruned)
+        return row
 
     def _vectors(self, counts: np.ndarray) -> Tensor:
         """The encoder's vectors of all decisions, [num_decisions, dim]."""
         with torch.no_grad():
             return self._carriers @ self.autoencoder(self._converter.data(counts))
-
-    def _scaled(self, vectors: Tensor) -> Tensor:
-        return ((vectors - self._mean) / self._spread / _REACH).clamp(-1, 1)
 
 
 def autoencoder(
@@ -193,9 +182,7 @@ def autoencoder(
             save_autoencoder(model, path, key=key)
     if freeze:
         return LearnedEmbedding(context.graph, model, follow_plan=follow_plan)
-    trained = FineTunedEncoder(
-        context.graph, model, follow_plan=follow_plan, reach=_REACH
-    )
+    trained = FineTunedEncoder(context.graph, model, follow_plan=follow_plan)
     return StateEmbedding(context.graph, trained)
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.learned import LearnedEmbedding, autoencoder
-from agmc.embedding.network_vectors import NetworkVectors, standardised
+from agmc.embedding.network_vectors import NetworkVectors
+from agmc.embedding.standardised import standardised
 from agmc.embedding.state import StateEmbedding, read_state
 from agmc.graph.model_graph import ModelGraph
 
