@@ -477,7 +477,7 @@ def untouched(directory):
         (["data=imagefolder"], ["data.root"]),
         (["data=imagefolder", "data.root=/nowhere"], ["/nowhere", "train/CLASS"]),
         (["plan=nowhere.json"], ["nowhere.json"]),
-        (["policy.load=nowhere"], ["nowhere", "does not exist"]),
+        (["policy.load=nowhere"], ["nowhere is no file", "policy.save"]),
         (["policy.episodes=3"], ["policy.load=FILE", "search.episodes"]),
         (["policy.save=3"], ["policy.save (=3)", "a text or null"]),
         (["agent=random", "policy.save=a"], ["no policy that could be kept", "ppo"]),

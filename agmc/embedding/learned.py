@@ -21,10 +21,11 @@ from agmc.embedding.finetuned import FineTunedEncoder
 from agmc.embedding.fixed import FixedEmbedding
 from agmc.embedding.pyg import GraphConverter
 from agmc.embedding.standardised import REACH, within_reach
-from agmc.embedding.starting import ANEW, SHIPPED, digest_of, load_fitted, starting_file
+from agmc.embedding.starting import ANEW, SHIPPED, load_fitted, starting_file
 from agmc.embedding.state import StateEmbedding
 from agmc.graph.model_graph import ModelGraph
 from agmc.plan import PlanSpace
+from agmc.whole_file import digest_of
 
 
 class LearnedEmbedding(Embedding):

@@ -198,7 +198,7 @@ def test_an_agent_that_keeps_nothing_is_refused_before_the_search(tmp_path):
 
 
 def test_files_that_are_no_policies_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="does not exist"):
+    with pytest.raises(ValueError, match="is no file, and no policy; write one"):
         Policy(load=str(tmp_path / "none"))
     text = tmp_path / "text"
     text.write_text("dear reader")
