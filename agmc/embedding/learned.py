@@ -53,7 +53,7 @@ class LearnedEmbedding(Embedding):
     ) -> None:
         self.graph = graph
         self.autoencoder = autoencoder
-        self._follow_plan = follow_plan
+        self.follow_plan = follow_plan
         self._converter = GraphConverter(graph)
         self._sizes = np.array([group.size for group in graph.groups], dtype=np.int64)
         self._carriers = carriers_of(graph)
@@ -69,21 +69,21 @@ class LearnedEmbedding(Embedding):
     @property
     def fitted(self) -> str:
         """Hex digits that name the weights of the encoder and how it is used."""
-        digest = hashlib.sha256(f"{self._follow_plan}".encode())
+        digest = hashlib.sha256(f"{self.follow_plan}".encode())
         for name, value in self.autoencoder.state_dict().items():
             digest.update(f"{name} {value.tolist()}".encode())
         return digest.hexdigest()
 
     def rows(self, counts: np.ndarray) -> Tensor:
         """All rows, float32 [num_decisions, dim], see `Embedding.rows`."""
-        if self._follow_plan:
+        if self.follow_plan:
             return torch.stack([self.row(t, counts) for t in range(len(self._sizes))])
         return self._fixed.rows(counts)
 
     def row(self, step: int, counts: np.ndarray) -> Tensor:
         """One row, float32 [dim], see `Embedding.row`."""
         row = self._fixed.row(step, counts)
-        if self._follow_plan:
+        if self.follow_plan:
             so_far = self._sizes.copy()
             so_far[:step] = np.asarray(counts)[:step]
             vector = self._vectors(so_far)[step]
@@ -184,7 +184,8 @@ def autoencoder(
     if freeze:
         return LearnedEmbedding(context.graph, model, follow_plan=follow_plan)
     trained = FineTunedEncoder(context.graph, model, follow_plan=follow_plan)
-    return StateEmbedding(context.graph, trained)
+    fitted = "follow_plan" if follow_plan else ""
+    return StateEmbedding(context.graph, trained, fitted=fitted)
 
 
 def _key(space: PlanSpace, settings: Sequence[Any]) -> str:

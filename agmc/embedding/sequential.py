@@ -110,9 +110,10 @@ def sequential(
         ValueError: a number is out of range, or it builds another embedding.
     """
     fitted = graph_encoder(context)
-    if not isinstance(fitted, LearnedEmbedding):
+    if not isinstance(fitted, LearnedEmbedding) or fitted.follow_plan:
         raise ValueError(
-            "graph_encoder must be a frozen auto-encoder (graph_encoder.freeze=true); "
+            "graph_encoder must be a frozen auto-encoder of the whole network "
+            "(graph_encoder.freeze=true, graph_encoder.follow_plan=false); "
             "freeze=false of the embedding itself trains it"
         )
     made = SequentialEncoder(

@@ -25,7 +25,7 @@ def starting_file(fit: str, *, encoder: str) -> Path:
         path = Path(fit).expanduser()
         if not path.is_file():
             raise ValueError(
-                f"embedding.fit (={fit!r}) is no file; choose {SHIPPED}, {ANEW} or a "
+                f"fit (={fit!r}) is no file; choose {SHIPPED}, {ANEW} or a "
                 "file that `agmc train embedding=autoencoder` wrote"
             )
         return path

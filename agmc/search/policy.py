@@ -113,8 +113,9 @@ class Policy:
             if header.get(key) != here[key]:
                 raise ValueError(
                     f"{path} was trained over {here['embedding']} that {what} than "
-                    "that of this search; fit both alike, or train the encoder with "
-                    "the agent, which keeps it in the policy (embedding.freeze=false)"
+                    "that of this search; take the same knobs and the same fit, or "
+                    "train the encoder with the agent, which keeps it in the policy "
+                    "(embedding.freeze=false)"
                 )
         try:
             agent.load_policy_state(state)

@@ -177,7 +177,7 @@ def test_a_policy_over_rows_of_another_fit_is_refused(tmp_path):
     find(embedding=lambda c: Fitted(c.graph), policy=Policy(save=str(path)))
     find(embedding=lambda c: Fitted(c.graph), policy=Policy(load=str(path)))
     Fitted.fitted = "b"
-    with pytest.raises(ValueError, match="fit both alike"):
+    with pytest.raises(ValueError, match="take the same knobs"):
         find(embedding=lambda c: Fitted(c.graph), policy=Policy(load=str(path)))
 
 
