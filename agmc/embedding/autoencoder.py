@@ -185,13 +185,6 @@ class GraphAutoencoder(nn.Module):
             networks=functional.smooth_l1_loss(made.networks, summaries(scaled)),
         )
 
-    def evaluate(self, graphs: Sequence[Data], *, seed: int = 0) -> Losses:
-        """Mean losses over graphs, without gradient."""
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            rows = [torch.stack(self.losses(data, generator)) for data in graphs]
-        return Losses(*torch.stack(rows).mean(dim=0))
-
     def fit(
         self,
         graphs: Sequence[Data],
