@@ -216,9 +216,17 @@ def _made(config: DictConfig, key: str) -> Any:
     node = OmegaConf.select(config, key, throw_on_missing=True)
     if node is None:  # a group that nothing is chosen of
         return None
-    knobs = {k: v for k, v in node.items() if not str(k).startswith("_")}
-    check_knobs(get_object(node["_target_"]), knobs, name=key)
+    _check(node, key)
     return instantiate(node, _convert_="all")  # lists and dicts, none of OmegaConf's
+
+
+def _check(node: DictConfig, name: str) -> None:
+    """Refuses knobs that what is described would not take, and what is inside it."""
+    knobs = {str(k): v for k, v in node.items() if not str(k).startswith("_")}
+    check_knobs(get_object(node["_target_"]), knobs, name=name)
+    for knob, value in knobs.items():
+        if OmegaConf.is_dict(value) and "_target_" in value:
+            _check(value, f"{name}.{knob}")
 
 
 def _command(name: str) -> Callable[[Job], None]:

@@ -21,6 +21,7 @@ from agmc.compression.original_class import in_original_class
 from agmc.data import Splits
 from agmc.export.checkpoint import load, save, to_bytes
 from agmc.export.onnx import onnx_latency_ms, save_onnx
+from agmc.graph.agreement import TOLERANCE, relative_difference
 from agmc.graph.model_graph import ModelGraph
 from agmc.plan import Plan, kept_channels
 from agmc.report.page import write_report
@@ -42,8 +43,6 @@ from agmc.training import (
 )
 from agmc.whole_file import write_whole
 
-#: Largest difference between the network in memory and the one that was saved.
-_TOLERANCE = 1e-5
 #: The names of more classes would make a small file large.
 _MOST_CLASS_NAMES = 100
 
@@ -290,9 +289,9 @@ def _copy_of_state(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def _must_agree(module: nn.Module, loaded: nn.Module, example: torch.Tensor) -> None:
     with torch.no_grad():
-        difference = float((module(example) - loaded(example)).abs().max())
-    if not difference <= _TOLERANCE:
+        difference = relative_difference(loaded(example), module(example))
+    if not difference <= TOLERANCE:
         raise ValueError(
-            f"the saved network differs from the one in memory by {difference:.1e}, "
-            f"more than {_TOLERANCE:.0e}"
+            f"the saved network differs from the one in memory by {difference:.1e} of "
+            f"the largest output, more than {TOLERANCE:.0e}"
         )

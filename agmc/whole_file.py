@@ -1,7 +1,8 @@
-"""write_whole: files that are written whole or not at all."""
+"""Files as a whole: written all at once or not at all, and named by what they hold."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -32,3 +33,12 @@ def write_whole(
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def digest_of(path: str | os.PathLike[str]) -> str:
+    """Hex digits that name the content of a file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -23,7 +23,6 @@ SMALL = (
     "search.episodes=3",
     "finetune.epochs=1",
     "search.evaluator.search_images=60",
-    "embedding.steps=5",
     "search.corpus.names=[squeezenet1_1]",
 )
 #: A network of a user; and the smallest job on it, see the fixture `tiny`.

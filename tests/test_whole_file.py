@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agmc.whole_file import write_whole
+from agmc.whole_file import digest_of, write_whole
 
 
 def test_text_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
@@ -45,3 +45,11 @@ def test_text_that_cannot_be_encoded_changes_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_whole(tmp_path / "missing" / "file", "text")
+
+
+def test_the_digest_is_of_the_content_alone(tmp_path: Path) -> None:
+    one, same, other = (tmp_path / name for name in ("one", "same", "other"))
+    for path, content in ((one, "a"), (same, "a"), (other, "b")):
+        write_whole(path, content)
+    assert digest_of(one) == digest_of(str(same)) != digest_of(other)
+    assert len(digest_of(one)) == 64

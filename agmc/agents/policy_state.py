@@ -20,8 +20,8 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Puts weights in the place of those of a module.
 
     Raises:
-        ValueError: they are others than the module has, of other shapes, or not finite;
-            the module is untouched.
+        ValueError: they are others than the module has, or of other shapes; the module
+            is untouched.
     """
     check_state(module.state_dict(), state)
     module.load_state_dict(dict(state))
@@ -40,5 +40,3 @@ def check_state(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
                 "here; take the embedding, the agent and as many budgets as it was "
                 "trained with"
             )
-        if not state[name].isfinite().all():
-            raise ValueError(f"{name} of the policy holds NaN or infinity")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agmc.commands.steps import progress_of, show
@@ -33,19 +34,41 @@ def can_be_fitted(build: Any) -> bool:
     return f"{function.__module__}.{function.__qualname__}" == _WITH_AN_ENCODER
 
 
-def check_encoder(build: Any) -> None:
+def check_encoder(build: Any, name: str = "embedding") -> None:
     """Refuses now what an embedding would refuse when it is made, after a training.
 
+    Args:
+        build: makes the embedding.
+        name: of the embedding in the configuration, for the message.
+
     Raises:
-        ValueError: its encoder is unknown, or its file is none or another one.
+        ValueError: its encoder is unknown, its file is none or another one, a number
+            is out of range, or a knob would be ignored.
     """
+    inner = getattr(build, "keywords", {}).get("graph_encoder")
+    if inner is not None:
+        inside = f"{name}.graph_encoder"
+        if not can_be_fitted(inner):
+            raise ValueError(f"{inside} must be an autoencoder")
+        why = f"{name} reads the vectors of the whole network, fitted; leave it out"
+        _refuse_ignored(inner, ("freeze", "follow_plan"), inside, why)
+        check_encoder(inner, inside)
     if not can_be_fitted(build):
         return
     from agmc.embedding.starting import ANEW, load_fitted, starting_file
 
-    knobs, wanted = build.keywords, _fresh(build.keywords, seed=0)
+    knobs = build.keywords
     if knobs["fit"] != ANEW:
-        load_fitted(starting_file(knobs["fit"], encoder=knobs["encoder"]), wanted)
+        why = f"only a fit reads it; add {name}.fit={ANEW} or leave it out"
+        _refuse_ignored(build, ("variants", "corpus_variants", *_FITS), name, why)
+    try:
+        wanted = _fresh(knobs, seed=0)
+        if knobs["fit"] == ANEW:
+            wanted.check_fit(**_fits(knobs))
+        else:
+            load_fitted(starting_file(knobs["fit"], encoder=knobs["encoder"]), wanted)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def fit_encoder(job: Job) -> None:
@@ -56,17 +79,24 @@ def fit_encoder(job: Job) -> None:
     """
     from agmc.embedding.checkpoint import save_autoencoder
     from agmc.embedding.fidelity import fidelity
+    from agmc.embedding.starting import ANEW
 
-    knobs = job.make("embedding").keywords
+    build = job.make("embedding")
+    knobs = build.keywords
+    ignored = ["variants", "freeze", "follow_plan"]
+    if knobs["fit"] != ANEW:
+        ignored.append("fit")
+    why = "train fits anew, on families of networks; leave it out"
+    _refuse_ignored(build, ignored, "embedding", why)
     path = job.directory / "encoder.safetensors"
     with team() as own, progress_of(job) as progress:
         if own.rank:  # a fit of minutes is not shared
             return
-        model = _fresh(knobs, seed=job.seed)
+        model, fits = _fresh(knobs, seed=job.seed), _fits(knobs)
+        model.check_fit(**fits)
         variants = knobs["corpus_variants"]
         fitted = _graphs(progress, FITTED, NUM_RANDOM, variants, job.seed)
         progress.stage("fit", total=knobs["steps"], unit="step")
-        fits = {name: knobs[name] for name in _FITS}
         model.fit(
             _all(fitted),
             **fits,
@@ -97,6 +127,20 @@ def fit_encoder(job: Job) -> None:
     write_json(job.directory / "result.json", result)
     show(_table(measured))
     _log.info("the encoder is in %s: embedding.fit=%s", path, path)
+
+
+def _fits(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a fit."""
+    return {name: knobs[name] for name in _FITS}
+
+
+def _refuse_ignored(build: Any, knobs: Iterable[str], name: str, why: str) -> None:
+    """Raises ValueError for the first knob that has another value than its default."""
+    parameters = inspect.signature(build.func).parameters
+    for knob in knobs:
+        value = build.keywords[knob]
+        if value != parameters[knob].default:
+            raise ValueError(f"{name}.{knob} (={value!r}) would be ignored: {why}")
 
 
 def _fresh(knobs: Mapping[str, Any], *, seed: int) -> GraphAutoencoder:

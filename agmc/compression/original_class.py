@@ -12,13 +12,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree
 
+from agmc.graph.agreement import TOLERANCE, relative_difference
 from agmc.graph.example import evaluation_mode, left_as_it_was
 from agmc.graph.network import GraphNetwork
 from agmc.graph.program import Operation, argument
-
-#: Largest allowed difference, relative to the largest output; both run the same
-#: operators on the same numbers.
-_TOLERANCE = 1e-4
 
 
 def in_original_class(
@@ -173,10 +170,7 @@ def _run_on_shapes(module: nn.Module, inputs: Sequence[Tensor]) -> None:
 def _agree(ours: Tensor, theirs: Any) -> bool:
     if not isinstance(theirs, Tensor) or theirs.shape != ours.shape:
         return False
-    if not ours.numel():
-        return True
-    scale = max(float(ours.abs().max()), 1e-12)
-    return float((ours - theirs).abs().max()) <= _TOLERANCE * scale
+    return relative_difference(theirs, ours) <= TOLERANCE
 
 
 def _line(error: Exception) -> str:

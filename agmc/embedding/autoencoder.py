@@ -185,13 +185,6 @@ class GraphAutoencoder(nn.Module):
             networks=functional.smooth_l1_loss(made.networks, summaries(scaled)),
         )
 
-    def evaluate(self, graphs: Sequence[Data], *, seed: int = 0) -> Losses:
-        """Mean losses over graphs, without gradient."""
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            rows = [torch.stack(self.losses(data, generator)) for data in graphs]
-        return Losses(*torch.stack(rows).mean(dim=0))
-
     def fit(
         self,
         graphs: Sequence[Data],
@@ -231,15 +224,13 @@ class GraphAutoencoder(nn.Module):
         """
         if not graphs:
             raise ValueError("graphs (=[]) must hold at least one graph to learn from")
-        for name, value in (("steps", steps), ("batch_size", batch_size)):
-            if value < 1:
-                raise ValueError(f"{name} (={value}) must be >= 1")
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate (={learning_rate}) must be > 0")
-        if not 0 <= mask < 1:
-            raise ValueError(f"mask (={mask}) must be in [0, 1)")
-        if not noise >= 0:
-            raise ValueError(f"noise (={noise}) must be >= 0")
+        self.check_fit(
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            mask=mask,
+            noise=noise,
+        )
         if measured:
             self._head().measure(measured)
         self._measure(graphs)
@@ -262,6 +253,26 @@ class GraphAutoencoder(nn.Module):
             history.append(loss.item())
             on_step(len(history), history[-1])
         return history
+
+    @staticmethod
+    def check_fit(
+        *,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        mask: float,
+        noise: float,
+    ) -> None:
+        """Raises ValueError for an argument of `fit` that is out of range."""
+        for name, value in (("steps", steps), ("batch_size", batch_size)):
+            if value < 1:
+                raise ValueError(f"{name} (={value}) must be >= 1")
+        if not learning_rate > 0:
+            raise ValueError(f"learning_rate (={learning_rate}) must be > 0")
+        if not 0 <= mask < 1:
+            raise ValueError(f"mask (={mask}) must be in [0, 1)")
+        if not noise >= 0:
+            raise ValueError(f"noise (={noise}) must be >= 0")
 
     def _measure(self, graphs: Sequence[Data]) -> None:
         """Mean and spread of the columns over all graphs."""

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import safetensors
 from safetensors.torch import save
-from torch import Tensor
 
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS
+from agmc.tensor_file import not_finite, read_tensors
 from agmc.whole_file import write_whole
 
 FORMAT = "agmc graph auto-encoder 2"
+_WAY_OUT = "give another file, or delete this one to fit a new one"
 #: A file that asks for larger hidden layers or more of them is none of ours.
 _LARGEST = {"dim": 4096, "hidden": 4096, "layers": 64}
 _MOST_RATIOS = 64
@@ -36,8 +35,7 @@ def save_autoencoder(
         ValueError: a weight is not finite.
     """
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    broken = _not_finite(state)
-    if broken:
+    if broken := not_finite(state):
         raise ValueError(
             f"the graph auto-encoder cannot be saved: {broken} holds NaN or infinity; "
             "fit it again with a smaller learning_rate"
@@ -57,7 +55,7 @@ def load_autoencoder(path: str | os.PathLike[str]) -> GraphAutoencoder:
     Raises:
         ValueError: the file is missing, damaged, foreign, or of other graph attributes.
     """
-    header, state = _read(path)
+    header, state = read_tensors(path, FORMAT, way_out=_WAY_OUT)
     if header.get("columns") != _columns():
         raise ValueError(
             f"{path} was fitted on other graph attributes than this version has; "
@@ -71,12 +69,6 @@ def load_autoencoder(path: str | os.PathLike[str]) -> GraphAutoencoder:
             f"{path} is a damaged graph auto-encoder: weights are missing or do not "
             "fit each other; delete it to fit a new one"
         ) from error
-    broken = _not_finite(state)
-    if broken:
-        raise ValueError(
-            f"{path} is a damaged graph auto-encoder: {broken} holds NaN or infinity; "
-            "delete it to fit a new one"
-        )
     return model
 
 
@@ -86,7 +78,8 @@ def key_of(path: str | os.PathLike[str]) -> str:
     Raises:
         ValueError: the file is missing, damaged or foreign.
     """
-    return _read(path)[0].get("key", "")
+    header, _ = read_tensors(path, FORMAT, way_out=_WAY_OUT)
+    return str(header.get("key", ""))
 
 
 def _columns() -> str:
@@ -108,28 +101,3 @@ def _checked_sizes(header: Mapping[str, str]) -> dict[str, Any]:
     if type(ratios) is not list or len(ratios) > _MOST_RATIOS:
         raise ValueError(f"ratios (={ratios!r}) must be a short list")
     return {name: sizes[name] for name in ("encoder", *_LARGEST, "ratios")}
-
-
-def _not_finite(state: Mapping[str, Tensor]) -> str:
-    """Name of the first tensor with NaN or infinity; empty where there is none."""
-    return next((name for name, t in state.items() if not t.isfinite().all()), "")
-
-
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Header and tensors of a file that says it is a graph auto-encoder."""
-    if not Path(path).is_file():
-        raise ValueError(f"{path} is no file; give the file of a graph auto-encoder")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = dict(file.metadata() or {})
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} is no graph auto-encoder ({error}); give another file or delete it"
-        ) from error
-    if header.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} is no graph auto-encoder (format {header.get('format')!r}, not "
-            f"{FORMAT!r}); give another file or delete it"
-        )
-    return header, state

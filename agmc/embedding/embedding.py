@@ -74,9 +74,10 @@ class Embedding(ABC):
 
     @property
     def fitted(self) -> str:
-        """Names what the rows were fitted on, but for the encoder; "" for nothing.
+        """Names what an agent's view depends on beside network and encoder weights.
 
-        A policy over fitted rows means something over rows of the same fit alone.
+        "" for nothing. A policy over fitted rows means something over rows of the same
+        fit alone, and one over features of the plan over no others.
         """
         return ""
 

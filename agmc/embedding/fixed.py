@@ -13,9 +13,6 @@ from agmc.embedding.embedding import Embedding
 from agmc.embedding.progress import PROGRESS_COLUMNS, Progress
 from agmc.graph.model_graph import ModelGraph
 
-#: Standard deviations over the decisions at which a column is cut off.
-_REACH = 3.0
-
 
 class FixedEmbedding(Embedding):
     """A vector for every decision, whatever the plan, then the columns of `Progress`.
@@ -63,16 +60,3 @@ class FixedEmbedding(Embedding):
         """One row, float32 [dim], see `Embedding.row`."""
         progress = torch.from_numpy(self._progress.row(step, counts)).float()
         return torch.cat([self._vectors[step], progress])
-
-
-def standardised(vectors: np.ndarray) -> np.ndarray:
-    """Columns of spread 1/3 over the decisions, cut off at [-1, 1].
-
-    Columns that do not vary are 0.
-
-    Args:
-        vectors: float [num_decisions, dim].
-    """
-    spread = vectors.std(axis=0)
-    spread[spread <= 1e-6] = np.inf
-    return np.clip((vectors - vectors.mean(axis=0)) / spread / _REACH, -1, 1)

@@ -18,25 +18,23 @@ from agmc.embedding.columns import Column
 from agmc.embedding.corpus import training_graphs
 from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.finetuned import FineTunedEncoder
-from agmc.embedding.progress import PROGRESS_COLUMNS, Progress
+from agmc.embedding.fixed import FixedEmbedding
 from agmc.embedding.pyg import GraphConverter
-from agmc.embedding.starting import ANEW, SHIPPED, digest_of, load_fitted, starting_file
+from agmc.embedding.standardised import REACH, within_reach
+from agmc.embedding.starting import ANEW, SHIPPED, load_fitted, starting_file
 from agmc.embedding.state import StateEmbedding
 from agmc.graph.model_graph import ModelGraph
 from agmc.plan import PlanSpace
-
-#: Standard deviations over the decisions at which a column is cut off.
-_REACH = 3.0
+from agmc.whole_file import digest_of
 
 
 class LearnedEmbedding(Embedding):
     """The encoder's vector of every decision, then the columns of `Progress`.
 
-    The vector of a decision is the mean over the feature maps that carry its channels.
-    Decisions of one network resemble each other far more than feature maps at large,
-    so every column is standardised over the decisions of the unpruned network, cut off
-    at 3 standard deviations and divided by 3: it lies in [-1, 1], and small differences
-    stay visible to an agent. Columns that do not vary are 0.
+    The vector of a decision is the mean over the feature maps that carry its channels,
+    every column standardised over the decisions of the unpruned network and cut off,
+    see `within_reach`: it lies in [-1, 1], and small differences stay visible to an
+    agent.
 
     Args:
         graph: the traced network, with at least one channel group.
@@ -54,56 +52,48 @@ class LearnedEmbedding(Embedding):
         follow_plan: bool = False,
     ) -> None:
         self.graph = graph
-        self.columns = (
-            *(
-                Column(f"encoded_{i}", f"standardised over the decisions, / {_REACH:g}")
-                for i in range(autoencoder.encoder.dim)
-            ),
-            *PROGRESS_COLUMNS,
-        )
         self.autoencoder = autoencoder
-        self._follow_plan = follow_plan
+        self.follow_plan = follow_plan
         self._converter = GraphConverter(graph)
         self._sizes = np.array([group.size for group in graph.groups], dtype=np.int64)
-        self._progress = Progress(graph)
         self._carriers = carriers_of(graph)
-        unpruned = self._vectors(self._sizes)
-        self._mean = unpruned.mean(dim=0)
-        spread = unpruned.std(dim=0, correction=0)
-        self._spread = torch.where(spread > 1e-6, spread, torch.inf)
-        self._unpruned = self._scaled(unpruned)
+        self._unpruned = self._vectors(self._sizes)
+        columns = [
+            Column(f"encoded_{i}", f"standardised over the decisions, / {REACH:g}")
+            for i in range(autoencoder.encoder.dim)
+        ]
+        vectors = within_reach(self._unpruned, self._unpruned).numpy()
+        self._fixed = FixedEmbedding(graph, columns, vectors)
+        self.columns = self._fixed.columns
 
     @property
     def fitted(self) -> str:
         """Hex digits that name the weights of the encoder and how it is used."""
-        digest = hashlib.sha256(f"{self._follow_plan}".encode())
+        digest = hashlib.sha256(f"{self.follow_plan}".encode())
         for name, value in self.autoencoder.state_dict().items():
             digest.update(f"{name} {value.tolist()}".encode())
         return digest.hexdigest()
 
     def rows(self, counts: np.ndarray) -> Tensor:
         """All rows, float32 [num_decisions, dim], see `Embedding.rows`."""
-        if self._follow_plan:
+        if self.follow_plan:
             return torch.stack([self.row(t, counts) for t in range(len(self._sizes))])
-        progress = torch.from_numpy(self._progress.rows(counts)).float()
-        return torch.cat([self._unpruned, progress], dim=1)
+        return self._fixed.rows(counts)
 
     def row(self, step: int, counts: np.ndarray) -> Tensor:
         """One row, float32 [dim], see `Embedding.row`."""
-        progress = torch.from_numpy(self._progress.row(step, counts)).float()
-        if not self._follow_plan:
-            return torch.cat([self._unpruned[step], progress])
-        so_far = self._sizes.copy()
-        so_far[:step] = np.asarray(counts)[:step]
-        return torch.cat([self._scaled(self._vectors(so_far)[step]), progress])
+        row = self._fixed.row(step, counts)
+        if self.follow_plan:
+            so_far = self._sizes.copy()
+            so_far[:step] = np.asarray(counts)[:step]
+            vector = self._vectors(so_far)[step]
+            row[: len(vector)] = within_reach(vector, self._unpruned)
+        return row
 
     def _vectors(self, counts: np.ndarray) -> Tensor:
         """The encoder's vectors of all decisions, [num_decisions, dim]."""
         with torch.no_grad():
             return self._carriers @ self.autoencoder(self._converter.data(counts))
-
-    def _scaled(self, vectors: Tensor) -> Tensor:
-        return ((vectors - self._mean) / self._spread / _REACH).clamp(-1, 1)
 
 
 def autoencoder(
@@ -193,10 +183,9 @@ def autoencoder(
             save_autoencoder(model, path, key=key)
     if freeze:
         return LearnedEmbedding(context.graph, model, follow_plan=follow_plan)
-    trained = FineTunedEncoder(
-        context.graph, model, follow_plan=follow_plan, reach=_REACH
-    )
-    return StateEmbedding(context.graph, trained)
+    trained = FineTunedEncoder(context.graph, model, follow_plan=follow_plan)
+    fitted = "follow_plan" if follow_plan else ""
+    return StateEmbedding(context.graph, trained, fitted=fitted)
 
 
 def _key(space: PlanSpace, settings: Sequence[Any]) -> str:

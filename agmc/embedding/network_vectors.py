@@ -67,18 +67,3 @@ class NetworkVectors(nn.Module):
         graphs = [self._converter.data(row) for row in counts.numpy()]
         nodes: Tensor = self.encoder(Batch.from_data_list(graphs))
         return self.carriers @ nodes.unflatten(0, (len(graphs), -1))
-
-
-def standardised(vectors: Tensor, unpruned: Tensor) -> Tensor:
-    """Columns at mean 0 and spread 1 over the decisions of the unpruned network.
-
-    Decisions of one network resemble each other far more than feature maps at large. A
-    column without spread has nothing to say: it becomes 0.
-
-    Args:
-        vectors: of decisions, [..., dim].
-        unpruned: [num_decisions, dim].
-    """
-    variance, mean = torch.var_mean(unpruned, dim=0, correction=0)
-    varies = variance > 1e-12
-    return (vectors - mean) * torch.where(varies, variance, 1.0).rsqrt() * varies

@@ -57,7 +57,8 @@ def readable_rows(embedding: Embedding, *, progress: bool = True) -> np.ndarray:
     Args:
         embedding: of the network.
         progress: False leaves out the columns of `Progress`, which are the same in
-            every embedding; those that go through an encoder stay.
+            every embedding; what an encoder makes of the rows is read whole, with the
+            columns that it passes on.
     """
     rows = embedding(None)
     if embedding.encoder is not None:

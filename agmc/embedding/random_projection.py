@@ -10,8 +10,9 @@ from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.carriers import carriers_of
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import EmbeddingContext
-from agmc.embedding.fixed import FixedEmbedding, standardised
+from agmc.embedding.fixed import FixedEmbedding
 from agmc.embedding.pyg import GraphConverter
+from agmc.embedding.standardised import REACH, within_reach
 
 
 def random_projection(
@@ -47,15 +48,15 @@ def random_projection(
             vectors = made.eval()(data)
         else:
             vectors = _projected(data, dim, context.seed)
-    carried = carriers_of(graph) @ vectors
+    carried = (carriers_of(graph) @ vectors).double()
     columns = [
-        Column(f"random_{i}", "standardised over the decisions, / 3")
+        Column(f"random_{i}", f"standardised over the decisions, / {REACH:g}")
         for i in range(dim)
     ]
     return FixedEmbedding(
         graph,
         columns,
-        standardised(carried.double().numpy()),
+        within_reach(carried, carried).numpy(),
         fitted=f"seed {context.seed}, {layers} layers of {hidden}",
     )
 

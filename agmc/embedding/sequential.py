@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.learned import LearnedEmbedding, autoencoder
-from agmc.embedding.network_vectors import NetworkVectors, standardised
+from agmc.embedding.network_vectors import NetworkVectors
+from agmc.embedding.standardised import standardised
 from agmc.embedding.state import StateEmbedding, read_state
 from agmc.graph.model_graph import ModelGraph
 
@@ -109,9 +110,10 @@ def sequential(
         ValueError: a number is out of range, or it builds another embedding.
     """
     fitted = graph_encoder(context)
-    if not isinstance(fitted, LearnedEmbedding):
+    if not isinstance(fitted, LearnedEmbedding) or fitted.follow_plan:
         raise ValueError(
-            "graph_encoder must be a frozen auto-encoder (graph_encoder.freeze=true); "
+            "graph_encoder must be a frozen auto-encoder of the whole network "
+            "(graph_encoder.freeze=true, graph_encoder.follow_plan=false); "
             "freeze=false of the embedding itself trains it"
         )
     made = SequentialEncoder(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -26,7 +25,7 @@ def starting_file(fit: str, *, encoder: str) -> Path:
         path = Path(fit).expanduser()
         if not path.is_file():
             raise ValueError(
-                f"embedding.fit (={fit!r}) is no file; choose {SHIPPED}, {ANEW} or a "
+                f"fit (={fit!r}) is no file; choose {SHIPPED}, {ANEW} or a "
                 "file that `agmc train embedding=autoencoder` wrote"
             )
         return path
@@ -38,11 +37,6 @@ def starting_file(fit: str, *, encoder: str) -> Path:
             f"one of these or fit={ANEW}"
         )
     return path
-
-
-def digest_of(path: str | os.PathLike[str]) -> str:
-    """Names the content of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def load_fitted(

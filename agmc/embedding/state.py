@@ -23,9 +23,12 @@ class StateEmbedding(Embedding):
     Args:
         graph: the traced network, with at least one channel group.
         encoder: maps rows to features, see `Embedding` and `read_state`.
+        fitted: see `Embedding.fitted`.
     """
 
-    def __init__(self, graph: ModelGraph, encoder: nn.Module) -> None:
+    def __init__(
+        self, graph: ModelGraph, encoder: nn.Module, *, fitted: str = ""
+    ) -> None:
         self.graph = graph
         self.encoder = encoder.eval()
         self.columns = (
@@ -37,7 +40,13 @@ class StateEmbedding(Embedding):
             *PROGRESS_COLUMNS,
         )
         self._progress = Progress(graph)
+        self._fitted = fitted
         self._sizes = np.array([group.size for group in graph.groups], dtype=np.int64)
+
+    @property
+    def fitted(self) -> str:
+        """What the features depend on beside the network and the encoder's weights."""
+        return self._fitted
 
     def rows(self, counts: np.ndarray) -> Tensor:
         """All rows, float32 [num_decisions, dim], see `Embedding.rows`."""

@@ -17,11 +17,9 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from agmc.graph.agreement import TOLERANCE, relative_difference
 from agmc.graph.exported import exported_program
 from agmc.training.modes import kept_modes
-
-#: Largest allowed difference, relative to the largest output.
-TOLERANCE = 1e-4
 
 
 def save_onnx(
@@ -99,8 +97,7 @@ def compare_onnx(
             for node, x in zip(session.get_inputs(), batch, strict=True)
         }
         for theirs, ours in zip(session.run(None, feeds), expected, strict=True):
-            scale = max(float(ours.abs().max()), 1e-6)
-            difference = float(np.abs(theirs - ours.numpy()).max()) / scale
+            difference = relative_difference(torch.from_numpy(theirs), ours)
             # Python's max would pass over a NaN.
             worst = float(np.maximum(worst, difference))
     return worst

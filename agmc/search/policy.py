@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import safetensors
 import safetensors.torch
 from torch import Tensor
 
 from agmc.agents.agent import Agent
 from agmc.embedding.embedding import Embedding
-from agmc.whole_file import write_whole
+from agmc.tensor_file import read_tensors
+from agmc.whole_file import digest_of, write_whole
 
 FORMAT = "agmc policy 1"
 
@@ -82,8 +82,7 @@ class Policy:
         """Names the loaded policy by its content."""
         if self.load is None:
             return None
-        content = Path(self.load).expanduser().read_bytes()
-        return hashlib.sha256(content).hexdigest()
+        return digest_of(Path(self.load).expanduser())
 
     def check(self, agent: Agent) -> None:
         """Sees that an agent of this class has a policy, before anything takes long.
@@ -114,8 +113,9 @@ class Policy:
             if header.get(key) != here[key]:
                 raise ValueError(
                     f"{path} was trained over {here['embedding']} that {what} than "
-                    "that of this search; fit both alike, or train the encoder with "
-                    "the agent, which keeps it in the policy (embedding.freeze=false)"
+                    "that of this search; take the same knobs and the same fit, or "
+                    "train the encoder with the agent, which keeps it in the policy "
+                    "(embedding.freeze=false)"
                 )
         try:
             agent.load_policy_state(state)
@@ -177,22 +177,7 @@ def _described(agent: Agent, embedding: Embedding) -> dict[str, str]:
     }
 
 
-def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
-    """Header and tensors of a file that says it is a policy."""
-    if not path.is_file():
-        raise ValueError(f"policy {path} does not exist; write one with policy.save")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("policy", "{}"))
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (
-        *(safetensors.SafetensorError, OSError, json.JSONDecodeError, RecursionError),
-    ) as error:
-        raise ValueError(f"{path} is damaged, or no policy: {error}") from error
-    found = header.get("format") if isinstance(header, dict) else None
-    if found != FORMAT:
-        raise ValueError(
-            f"{path} is no policy (format {found!r}, not {FORMAT!r}); write one with "
-            "policy.save"
-        )
-    return header, state
+def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    return read_tensors(
+        path, FORMAT, way_out="write one with policy.save", entry="policy"
+    )

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from agmc.data import Splits
+from agmc.whole_file import digest_of
 
 
 def run_key(model: nn.Module, data: Splits, **settings: Any) -> str:
@@ -65,5 +66,5 @@ def _describe(setting: Any) -> Any:
 def _describe_knob(value: Any) -> Any:
     """As `_describe`, but a file is what it holds and not what it is called."""
     if isinstance(value, str) and (path := Path(value).expanduser()).is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return digest_of(path)
     return _describe(value)

@@ -53,14 +53,14 @@ def test_the_second_head_comes_along(tmp_path):
 
 def test_truncated(path):
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="is no graph auto-encoder"):
+    with pytest.raises(ValueError, match="damaged, or no graph auto-encoder"):
         load_autoencoder(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04K\x01."])
 def test_garbage(path, content):
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="is no graph auto-encoder"):
+    with pytest.raises(ValueError, match="damaged, or no graph auto-encoder"):
         key_of(path)
 
 

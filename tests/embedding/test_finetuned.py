@@ -21,6 +21,14 @@ def test_before_training_features_are_the_rows_of_the_frozen_embedding(follow_pl
     )
 
 
+def test_features_of_the_plan_are_not_those_of_the_whole_network():
+    made = [
+        autoencoder(context_of(), **QUICK, follow_plan=follow_plan, freeze=False)
+        for follow_plan in (False, False, True)
+    ]
+    assert made[0].fitted == made[1].fitted != made[2].fitted
+
+
 def test_what_stands_behind_the_row_goes_into_the_features():
     tuned = autoencoder(context_of(), **QUICK, freeze=False)
     rows = tuned()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from agmc.embedding.columns import Column
-from agmc.embedding.fixed import FixedEmbedding, standardised
+from agmc.embedding.fixed import FixedEmbedding
 from agmc.embedding.progress import PROGRESS_COLUMNS, Progress
 from agmc.plan import PlanSpace
 from tests.embedding.embedding_nets import chain_graph
@@ -41,13 +41,3 @@ def test_vectors_that_do_not_fit(vectors):
 def test_vectors_that_are_no_numbers():
     with pytest.raises(ValueError, match="scale"):
         FixedEmbedding(chain_graph(), COLUMNS, np.full((3, 2), np.nan))
-
-
-def test_standardised_by_hand():
-    values = np.array([[1.0, 5, 0], [3, 5, 0], [2, 5, 0], [2, 5, 0]])
-    third = np.sqrt(2) / 3  # one of four is a standard deviation times sqrt(2) away
-    expected = [[-third, 0, 0], [third, 0, 0], [0, 0, 0], [0, 0, 0]]
-    assert standardised(values) == pytest.approx(np.array(expected))
-    far = np.zeros((100, 1))
-    far[0] = 1.0
-    assert standardised(far)[0] == 1.0

@@ -112,7 +112,7 @@ def test_a_foreign_file_is_left_alone(context, tmp_path):
     path = tmp_path / "letters.safetensors"
     path.write_text("dear reader")
     context = dataclasses.replace(context, checkpoint=path)
-    with pytest.raises(ValueError, match="give another file or delete it"):
+    with pytest.raises(ValueError, match="give another file, or delete this one"):
         autoencoder(context, **QUICK)
     assert path.read_text() == "dear reader"
 

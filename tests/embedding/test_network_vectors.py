@@ -7,10 +7,7 @@ import torch
 from embedding_nets import chain_graph, residual_graph
 
 from agmc.embedding.autoencoder import GraphAutoencoder
-from agmc.embedding.network_vectors import (
-    NetworkVectors,
-    standardised,
-)
+from agmc.embedding.network_vectors import NetworkVectors
 from agmc.embedding.pyg import GraphConverter
 
 
@@ -86,9 +83,3 @@ def test_weights_load_into_the_vectors_of_another_network():
     before = large()[0]
     large.load_state_dict(small.state_dict())
     assert large()[0].shape == before.shape and not torch.equal(large()[0], before)
-
-
-def test_standardised_columns_and_those_without_spread():
-    unpruned = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
-    assert standardised(unpruned, unpruned).tolist() == [[-1, 0], [1, 0]]
-    assert standardised(torch.tensor([[4.0, 6.0]]), unpruned).tolist() == [[2, 0]]

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from embedding_nets import chain_graph
-from trained import AGENTS, agent_of, copy_of, moved, play, sequential_of
+from trained import AGENTS, QUICK, agent_of, copy_of, moved, play, sequential_of
 
+from agmc.embedding.learned import autoencoder
 from agmc.embedding.rules import rules
 from agmc.plan import PlanSpace
 
@@ -78,3 +81,6 @@ def test_mistakes_are_refused():
         sequential_of(chain_graph(), dim=0)
     with pytest.raises(ValueError, match="graph_encoder must be"):
         sequential_of(chain_graph(), graph_encoder=rules)
+    following = functools.partial(autoencoder, **QUICK, follow_plan=True)
+    with pytest.raises(ValueError, match="graph_encoder.follow_plan=false"):
+        sequential_of(chain_graph(), graph_encoder=following)

@@ -13,7 +13,8 @@ from torch import nn
 
 import agmc.export.onnx
 from agmc.export.checkpoint import load, save
-from agmc.export.onnx import TOLERANCE, compare_onnx, onnx_latency_ms, save_onnx
+from agmc.export.onnx import compare_onnx, onnx_latency_ms, save_onnx
+from agmc.graph.agreement import TOLERANCE
 
 
 def net():
@@ -118,6 +119,46 @@ def test_the_difference_is_relative_and_sees_other_weights_and_nan(tmp_path):
     with torch.no_grad():
         module[-1].bias[0] = torch.nan
     assert np.isnan(compare_onnx(module, path, (EXAMPLE,)))
+
+
+class Deep(nn.Module):
+    """Forty convolutions with shortcuts, and logits in the thousands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(nn.Conv2d(8, 8, 3, padding=1) for _ in range(40))
+        self.last = nn.Linear(8, 5)
+        with torch.no_grad():
+            self.last.weight.mul_(1000)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = x + layer(x).relu()
+        return self.last(x.mean((2, 3)))
+
+
+class WithoutOneRelu(Deep):
+    def forward(self, x):
+        for layer in self.layers[:-1]:
+            x = x + layer(x).relu()
+        return self.last((x + self.layers[-1](x)).mean((2, 3)))
+
+
+def test_a_deep_network_of_large_logits_agrees_and_a_wrong_one_does_not(tmp_path):
+    module, path = Deep().eval(), tmp_path / "deep.onnx"
+    images = torch.randn(2, 8, 6, 6, generator=torch.Generator().manual_seed(0))
+    save_onnx(module, path, images)
+    with torch.no_grad():
+        logits = module(images)
+    assert logits.abs().max() > 1000
+    (theirs,) = run(path, images)
+    assert np.abs(theirs - logits.numpy()).max() > 1e-4  # in absolute terms it is far
+    other = WithoutOneRelu().eval()
+    assert compare_onnx(other, path, (images,)) > 10 * TOLERANCE
+    with torch.no_grad():
+        module.layers[20].weight[0, 0, 0, 0] += 0.05
+    assert compare_onnx(module, path, (images,)) > TOLERANCE
 
 
 def test_what_the_exporter_cannot_write_is_one_value_error(tmp_path, monkeypatch):

@@ -269,19 +269,6 @@ def test_run_key_reads_the_files_that_knobs_name(tmp_path):
     assert key(b"one") == key(b"one") != key(b"other")
 
 
-if __name__ == "__main__":
-    evaluate = Evaluator.__call__
-
-    def evaluate_two(self, plan):
-        """The third new plan is the end, not counting the whole network."""
-        if len(self._known) == 3 and plan.digest not in self._known:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return evaluate(self, plan)
-
-    Evaluator.__call__ = evaluate_two
-    find(**LONG, directory=sys.argv[1])
-
-
 @pytest.mark.parametrize("budget", ["macs:0.5", "macs:0.4..0.6/2"])
 def test_the_agent_trains_the_encoder_of_the_embedding(budget):
     made = []
@@ -321,3 +308,16 @@ def test_an_embedding_without_an_encoder_leaves_the_agent_without_one():
 
     find(agent=agent, episodes=1)
     assert seen == [None, None]
+
+
+if __name__ == "__main__":
+    evaluate = Evaluator.__call__
+
+    def evaluate_two(self, plan):
+        """The third new plan is the end, not counting the whole network."""
+        if len(self._known) == 3 and plan.digest not in self._known:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return evaluate(self, plan)
+
+    Evaluator.__call__ = evaluate_two
+    find(**LONG, directory=sys.argv[1])

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from search_nets import tiny_net, tiny_splits
 from torch import nn
 
-from agmc.agents import DDPG, PPO, Agent, Critic
+from agmc.agents import DDPG, PPO, Agent, Critic, Random
+from agmc.embedding.learned import autoencoder
 from agmc.embedding.multistage import multistage
 from agmc.embedding.rules import RulesEmbedding, rules
 from agmc.search.find_plan import find_plan
@@ -38,11 +39,12 @@ def deep_net() -> nn.Module:
 
 
 def find(*, net=None, budget="macs:0.5", agent="ddpg", **knobs):
-    """A quick search; also gives the agent."""
+    """A quick search by one of `QUICK`, or what builds an agent; also gives that."""
+    chosen = QUICK.get(agent, agent)
     made: list[Agent] = []
 
     def build(context):
-        made.append(QUICK[agent](context))
+        made.append(chosen(context))
         return made[-1]
 
     found = find_plan(
@@ -97,17 +99,8 @@ def test_the_first_episode_is_the_greedy_policy(tmp_path):
             return proposed[-1][1]
 
     Listening.__name__ = "DDPG"
-    find_plan(
-        tiny_net(),
-        tiny_splits(),
-        "macs:0.5",
-        execution=EXECUTION,
-        embedding=rules,
-        agent=functools.partial(Listening, hidden_dim=8),
-        episodes=3,
-        round_to=1,
-        policy=Policy(load=str(path)),
-    )
+    listening = functools.partial(Listening, hidden_dim=8)
+    find(agent=listening, episodes=3, policy=Policy(load=str(path)))
     assert [explore for explore, _ in proposed] == [False] * 2 + [True] * 4
 
 
@@ -133,16 +126,53 @@ def test_the_header_says_what_it_is_of(tmp_path):
     assert not any("network" in name for name in shapes)  # nothing of one network
 
 
-def test_an_interrupted_search_ends_in_the_same_policy(tmp_path):
-    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
-    find(directory=tmp_path / "a", policy=Policy(save=str(whole)))
-    log = (tmp_path / "a" / "episodes.jsonl").read_text()
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "episodes.jsonl").write_text(log)  # complete, but no policy yet
-    find(directory=tmp_path / "b", policy=Policy(save=str(parts)))
-    assert parts.read_bytes() == whole.read_bytes()
-    _, agent = find(directory=tmp_path / "a", policy=Policy(save=str(whole)))
-    assert not len(agent.replay)  # it is all there, nothing was played again
+@pytest.mark.parametrize("agent", QUICK)
+def test_an_interrupted_search_ends_in_the_same_policy(agent, tmp_path):
+    whole = tmp_path / "whole.safetensors"
+    find(agent=agent, directory=tmp_path / "whole", policy=Policy(save=str(whole)))
+    log = (tmp_path / "whole" / "episodes.jsonl").read_text()
+    lines = log.splitlines(keepends=True)
+    # Cut between two episodes, within a line, and after the last but before the policy.
+    for name, left in (
+        ("between", "".join(lines[:2])),
+        ("within", "".join(lines[:2]) + lines[2][:20]),
+        ("before", log),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "episodes.jsonl").write_text(left)
+        parts = tmp_path / f"{name}.safetensors"
+        find(agent=agent, directory=tmp_path / name, policy=Policy(save=str(parts)))
+        assert parts.read_bytes() == whole.read_bytes(), name
+
+
+def test_a_finished_search_is_not_played_again(tmp_path):
+    policy = Policy(save=str(tmp_path / "policy.safetensors"))
+    find(directory=tmp_path, policy=policy)
+    _, agent = find(directory=tmp_path, policy=policy)
+    assert not len(agent.replay)
+
+
+def test_features_of_the_plan_are_another_search_and_another_policy(tmp_path):
+    path = tmp_path / "policy.safetensors"
+    still, following = (
+        functools.partial(
+            autoencoder,
+            fit="anew",
+            dim=4,
+            hidden=8,
+            layers=1,
+            variants=0,
+            steps=1,
+            freeze=False,
+            follow_plan=follow_plan,
+        )
+        for follow_plan in (False, True)
+    )
+    find(embedding=still, directory=tmp_path, policy=Policy(save=str(path)))
+    with pytest.raises(ValueError, match="another"):
+        find(embedding=following, directory=tmp_path)
+    with pytest.raises(ValueError, match="take the same knobs"):
+        find(embedding=following, policy=Policy(load=str(path)))
 
 
 def test_another_policy_is_another_search(tmp_path):
@@ -177,28 +207,19 @@ def test_a_policy_over_rows_of_another_fit_is_refused(tmp_path):
     find(embedding=lambda c: Fitted(c.graph), policy=Policy(save=str(path)))
     find(embedding=lambda c: Fitted(c.graph), policy=Policy(load=str(path)))
     Fitted.fitted = "b"
-    with pytest.raises(ValueError, match="fit both alike"):
+    with pytest.raises(ValueError, match="take the same knobs"):
         find(embedding=lambda c: Fitted(c.graph), policy=Policy(load=str(path)))
 
 
 def test_an_agent_that_keeps_nothing_is_refused_before_the_search(tmp_path):
     with pytest.raises(ValueError, match="no policy that could be kept"):
-        find_plan(
-            tiny_net(),
-            tiny_splits(),
-            "macs:0.5",
-            execution=EXECUTION,
-            embedding=rules,
-            agent="random",
-            round_to=1,
-            directory=tmp_path,
-            policy=Policy(save=str(tmp_path / "policy.safetensors")),
-        )
+        policy = Policy(save=str(tmp_path / "policy.safetensors"))
+        find(agent=Random, directory=tmp_path, policy=policy)
     assert not (tmp_path / "episodes.jsonl").exists()
 
 
 def test_files_that_are_no_policies_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="does not exist"):
+    with pytest.raises(ValueError, match="is no file, and no policy; write one"):
         Policy(load=str(tmp_path / "none"))
     text = tmp_path / "text"
     text.write_text("dear reader")
@@ -225,35 +246,21 @@ def test_numbers_out_of_range_are_refused(tmp_path):
         Policy(load=str(path), episodes=-1)
 
 
+def few_parameters(outcome):
+    return -outcome.share("params")
+
+
 def test_what_the_critic_found_goes_to_another_network(tmp_path):
     path = tmp_path / "policy.safetensors"
-    made, agents = [], []
-
-    def agent(context):
-        agents.append(Critic(context, first_plans=2))
-        return agents[-1]
-
-    for net, policy in (
-        (tiny_net(), {"save": str(path)}),
-        (deep_net(), {"load": str(path)}),
-    ):
-        knobs = {"episodes": 0} if "load" in policy else {}
-        found = find_plan(
-            net,
-            tiny_splits(),
-            "macs:0.5",
-            execution=EXECUTION,
-            embedding=rules,
-            agent=agent,
-            episodes=6,
-            round_to=1,
-            policy=Policy(**policy, **knobs),
-        )
-        made.append(len(found.episodes))
-    assert made == [6, 1]
-    _, teacher, _, learner = (one.policy_state() for one in agents)
-    assert teacher["slopes"].any() and teacher["curves"].any()
-    assert all(torch.equal(teacher[name], learner[name]) for name in teacher)
+    knobs = {"agent": functools.partial(Critic, first_plans=4)}
+    knobs["reward"] = few_parameters
+    _, teacher = find(**knobs, episodes=12, policy=Policy(save=str(path)))
+    assert teacher.policy_state()["slopes"].any()
+    load = Policy(load=str(path), episodes=0)
+    taught, _ = find(**knobs, net=deep_net(), policy=load)
+    untaught, _ = find(**knobs, net=deep_net(), episodes=1)
+    assert len(taught.episodes) == 1
+    assert taught.cost.params < untaught.cost.params
 
 
 def test_a_policy_is_not_saved_over_the_one_it_began_with(tmp_path):
