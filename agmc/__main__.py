@@ -178,6 +178,7 @@ def _job(config: DictConfig) -> Job:
         "reconstruction_images": evaluator.reconstruction_images,
         "recalibration_images": evaluator.recalibration_images,
         "batch_size": evaluator.batch_size,
+        "measured": config.measured,
         "checkpoint": config.checkpoint,
         "runs": [str(run) for run in runs if run is not None],
         "reference": config.reference,

@@ -34,6 +34,7 @@ class Job:
         reconstruction_images: training images for the least squares; 0 = off.
         recalibration_images: training images for batch norm; 0 = off.
         batch_size: images per forward pass of an evaluation.
+        measured: folder of measured sensitivities to learn from; None: none.
         checkpoint: a saved network.
         runs: directories of finished runs.
         reference: the group of runs that others are measured against; None: the first.
@@ -61,6 +62,7 @@ class Job:
     reconstruction_images: int
     recalibration_images: int
     batch_size: int
+    measured: str | None
     checkpoint: str | None
     runs: Sequence[str]
     reference: str | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agmc.commands.steps import progress_of, show
@@ -15,6 +15,7 @@ from agmc.pipeline import write_json
 from agmc.report.progress import Progress
 from agmc.report.table import Table
 from agmc.search.corpus import graphs_by_family
+from agmc.search.measured import MeasuredNetwork, measured_networks
 from agmc.training import team
 
 if TYPE_CHECKING:
@@ -25,13 +26,18 @@ if TYPE_CHECKING:
 _log = logging.getLogger("agmc")
 _FITS = ("steps", "batch_size", "learning_rate", "mask", "noise")
 _WITH_AN_ENCODER = "agmc.embedding.learned.autoencoder"
+_WITH_A_HEAD = "agmc.embedding.predicted.sensitivity"
 
 
 def can_be_fitted(build: Any) -> bool:
     """Whether an embedding, as the configuration makes it, has an encoder to fit."""
+    return _is(build, _WITH_AN_ENCODER)
+
+
+def _is(build: Any, name: str) -> bool:
     # By its name: `rules` can do without the seconds that torch_geometric takes.
     function = getattr(build, "func", build)
-    return f"{function.__module__}.{function.__qualname__}" == _WITH_AN_ENCODER
+    return f"{function.__module__}.{function.__qualname__}" == name
 
 
 def check_encoder(build: Any, name: str = "embedding") -> None:
@@ -53,6 +59,13 @@ def check_encoder(build: Any, name: str = "embedding") -> None:
         why = f"{name} reads the vectors of the whole network, fitted; leave it out"
         _refuse_ignored(inner, ("freeze", "follow_plan"), inside, why)
         check_encoder(inner, inside)
+    if _is(build, _WITH_A_HEAD):
+        from agmc.embedding.predicted import load_with_head
+
+        try:
+            load_with_head(build.keywords["fit"])
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
     if not can_be_fitted(build):
         return
     from agmc.embedding.starting import ANEW, load_fitted, starting_file
@@ -92,7 +105,9 @@ def fit_encoder(job: Job) -> None:
     with team() as own, progress_of(job) as progress:
         if own.rank:  # a fit of minutes is not shared
             return
-        model, fits = _fresh(knobs, seed=job.seed), _fits(knobs)
+        measured = _measured(job, progress)
+        ratios = next((n.sensitivity.ratios for n in measured.values()), ())
+        model, fits = _fresh(knobs, seed=job.seed, ratios=ratios), _fits(knobs)
         model.check_fit(**fits)
         variants = knobs["corpus_variants"]
         fitted = _graphs(progress, FITTED, NUM_RANDOM, variants, job.seed)
@@ -103,6 +118,7 @@ def fit_encoder(job: Job) -> None:
             seed=job.seed,
             on_step=lambda step, loss: progress.step(step, note=f"loss {loss:.3f}"),
         )
+        left_out = _learn_sensitivity(model, measured)
         key = {**model.sizes, **fits, "corpus_variants": variants, "seed": job.seed}
         save_autoencoder(model, path, key=json.dumps(key))
         held_out = _graphs(progress, HELD_OUT, 0, 0, job.seed)
@@ -112,20 +128,23 @@ def fit_encoder(job: Job) -> None:
             "held_out": _all(held_out),
             **held_out,
         }
-        measured = {name: fidelity(model, graphs) for name, graphs in rows.items()}
+        fidelities = {name: fidelity(model, graphs) for name, graphs in rows.items()}
         seconds = progress.seconds
     result = {
         "encoder": {
             **model.sizes,
             "bytes": path.stat().st_size,
             "graphs": {family: len(graphs) for family, graphs in fitted.items()},
-            "fidelity": {name: row._asdict() for name, row in measured.items()},
+            "fidelity": {name: row._asdict() for name, row in fidelities.items()},
+            "sensitivity": left_out,
         },
         "seconds": seconds,
         **job.record,
     }
     write_json(job.directory / "result.json", result)
-    show(_table(measured))
+    show(_table(fidelities))
+    if left_out:
+        show(_table_of_losses(left_out))
     _log.info("the encoder is in %s: embedding.fit=%s", path, path)
 
 
@@ -143,12 +162,50 @@ def _refuse_ignored(build: Any, knobs: Iterable[str], name: str, why: str) -> No
             raise ValueError(f"{name}.{knob} (={value!r}) would be ignored: {why}")
 
 
-def _fresh(knobs: Mapping[str, Any], *, seed: int) -> GraphAutoencoder:
+def _fresh(
+    knobs: Mapping[str, Any], *, seed: int, ratios: Sequence[float] = ()
+) -> GraphAutoencoder:
     """An auto-encoder of the sizes in the configuration, with fresh weights."""
     from agmc.embedding.autoencoder import GraphAutoencoder
 
     sizes = ("encoder", "dim", "hidden", "layers")
-    return GraphAutoencoder(**{name: knobs[name] for name in sizes}, seed=seed)
+    chosen = {name: knobs[name] for name in sizes}
+    return GraphAutoencoder(**chosen, ratios=ratios, seed=seed)
+
+
+def _measured(job: Job, progress: Progress) -> dict[str, MeasuredNetwork]:
+    """The stage of that name: networks for the second head, where there are any."""
+    if job.measured is None:
+        return {}
+    progress.stage("read")
+    try:
+        return measured_networks(job.measured)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"measured (={job.measured!r}): {error}") from error
+
+
+def _learn_sensitivity(
+    model: GraphAutoencoder, networks: Mapping[str, MeasuredNetwork]
+) -> dict[str, float]:
+    """Fits the second head, and says what it is worth on families left out."""
+    from agmc.embedding.sensitivity import left_out
+
+    if not networks:
+        return {}
+    families: dict[str, dict[str, Any]] = {}
+    for name, (family, graph, sensitivity) in networks.items():
+        given = model.measured(graph, sensitivity.drops)
+        families.setdefault(family, {})[name] = given
+    head = model.head()
+    head.learn([given for members in families.values() for given in members.values()])
+    if len(families) == 1:
+        return {}
+    found = left_out(head.ratios, {f: [*m.values()] for f, m in families.items()})
+    return {
+        name: correlation
+        for family, members in families.items()
+        for name, correlation in zip(members, found[family], strict=True)
+    }
 
 
 def _graphs(
@@ -182,4 +239,13 @@ def _table(measured: Mapping[str, Fidelity]) -> Table:
         "what can be read off the vectors: shares of right answers, R^2",
         ("networks", "operation types", "links", "shapes", "cost shares"),
         tuple((name, *(f"{x:.3f}" for x in row)) for name, row in measured.items()),
+    )
+
+
+def _table_of_losses(left_out: Mapping[str, float]) -> Table:
+    return Table(
+        "accuracy lost by pruning a group alone: correlation of what was measured with "
+        "what is predicted after other families",
+        ("network", "correlation"),
+        tuple((name, f"{x:.2f}") for name, x in left_out.items()),
     )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.data import Batch, Data
 
+from agmc.embedding.carriers import carriers_of
 from agmc.embedding.decoder import GraphDecoder, absent_links, summaries
 from agmc.embedding.encoder import GraphEncoder, Vectors
-from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS, NUM_TYPES
-from agmc.embedding.sensitivity import Measured, SensitivityHead
+from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS, NUM_TYPES, GraphConverter
+from agmc.embedding.sensitivity import Measured, SensitivityHead, group_facts
+from agmc.graph.model_graph import ModelGraph
 
 #: Columns that hardly vary are not blown up by more than 1 / this when standardised.
 _SMALLEST_SPREAD = 0.02
@@ -77,9 +80,7 @@ class GraphAutoencoder(nn.Module):
                 layer=encoder, dim=dim, hidden=hidden, layers=layers
             )
             self.decoder = GraphDecoder(dim=dim, hidden=hidden)
-            self.sensitivity = (
-                SensitivityHead(ratios, dim=dim, hidden=hidden) if ratios else None
-            )
+            self.sensitivity = SensitivityHead(ratios, dim=dim) if ratios else None
         self.node_mean: Tensor
         self.node_spread: Tensor
         self.edge_mean: Tensor
@@ -111,23 +112,32 @@ class GraphAutoencoder(nn.Module):
         """Vectors of the feature maps [num_nodes, dim] and of the networks [G, dim]."""
         return self.encoder(self.standardised(data))
 
-    def drops(self, data: Data, carriers: Tensor) -> Tensor:
-        """Accuracy lost by pruning every group alone, as predicted, float32 [G, R].
+    def describe(self, graph: ModelGraph) -> Tensor:
+        """What the second head is told of an unpruned network, see `Measured`."""
+        with torch.no_grad():
+            vectors = carriers_of(graph) @ self(GraphConverter(graph).data())
+        return torch.cat([vectors, group_facts(graph)], dim=1)
+
+    def measured(self, graph: ModelGraph, drops: np.ndarray) -> Measured:
+        """What the second head learns from of a network, see `Measured`.
 
         Args:
-            data: the unpruned network.
-            carriers: see `Measured`.
+            graph: the unpruned network.
+            drops: accuracy lost when one of its channel groups alone is pruned, shares
+                [G, R].
+        """
+        return Measured(self.describe(graph), torch.from_numpy(drops))
+
+    def head(self) -> SensitivityHead:
+        """The second head.
 
         Raises:
             ValueError: the auto-encoder was made without `ratios`.
         """
-        return self._head()(carriers @ self(data))
-
-    def _head(self) -> SensitivityHead:
         if self.sensitivity is None:
             raise ValueError(
-                "this auto-encoder predicts no sensitivities; make it with "
-                "ratios=(0.75, 0.5, 0.25) and fit it with measured networks"
+                "this auto-encoder predicts no sensitivities; fit one with `agmc train "
+                "embedding=autoencoder embedding.measured=FOLDER`"
             )
         return self.sensitivity
 
@@ -189,7 +199,6 @@ class GraphAutoencoder(nn.Module):
         self,
         graphs: Sequence[Data],
         *,
-        measured: Sequence[Measured] = (),
         steps: int = 800,
         batch_size: int = 16,
         learning_rate: float = 3e-3,
@@ -205,8 +214,6 @@ class GraphAutoencoder(nn.Module):
 
         Args:
             graphs: from `GraphConverter`, see `training_graphs`.
-            measured: networks with measured sensitivities, for the second head; one of
-                them is taken in every step, and its loss added.
             steps: of the optimiser, >= 1.
             batch_size: graphs per step, >= 1, drawn with replacement.
             learning_rate: the first one, > 0.
@@ -219,8 +226,7 @@ class GraphAutoencoder(nn.Module):
             The total loss of every step.
 
         Raises:
-            ValueError: there is no graph, a number is out of range, or something was
-                measured that this auto-encoder does not predict.
+            ValueError: there is no graph, or a number is out of range.
         """
         if not graphs:
             raise ValueError("graphs (=[]) must hold at least one graph to learn from")
@@ -231,8 +237,6 @@ class GraphAutoencoder(nn.Module):
             mask=mask,
             noise=noise,
         )
-        if measured:
-            self._head().measure(measured)
         self._measure(graphs)
         generator = torch.Generator().manual_seed(seed)
         optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate)
@@ -242,10 +246,6 @@ class GraphAutoencoder(nn.Module):
             drawn = torch.randint(len(graphs), (batch_size,), generator=generator)
             batch = Batch.from_data_list([graphs[i] for i in drawn.tolist()])
             loss = self.losses(batch, generator, mask=mask, noise=noise).total
-            if measured:
-                one = int(torch.randint(len(measured), (), generator=generator))
-                data, carriers, drops = measured[one]
-                loss = loss + self._head().loss(carriers @ self(data), drops)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
+from torch import nn
 
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS
+from agmc.plan import PlanSpace
 from agmc.tensor_file import not_finite, read_tensors
 from agmc.whole_file import write_whole
 
@@ -80,6 +84,56 @@ def key_of(path: str | os.PathLike[str]) -> str:
     """
     header, _ = read_tensors(path, FORMAT, way_out=_WAY_OUT)
     return str(header.get("key", ""))
+
+
+def kept_autoencoder(
+    path: Path | None, key: str, make: Callable[[], GraphAutoencoder]
+) -> GraphAutoencoder:
+    """The auto-encoder in a file of this key, else a new one, which the file then has.
+
+    A file of another key is replaced.
+
+    Args:
+        path: of the file; None keeps nothing.
+        key: see `save_autoencoder`.
+        make: gives the new one.
+
+    Raises:
+        ValueError: the file is damaged or foreign; it is left alone.
+    """
+    if path is not None and path.exists() and key_of(path) == key:
+        return load_autoencoder(path)
+    model = make()
+    if path is not None:
+        save_autoencoder(model, path, key=key)
+    return model
+
+
+def network_key(space: PlanSpace, settings: Sequence[Any]) -> str:
+    """Says what an auto-encoder is learned from.
+
+    Weights are left out: a run that goes on with the network it began with must not
+    fit again for a rounding error.
+    """
+    graph = space.graph
+    text = json.dumps(
+        [
+            [(name, spec.shape) for name, spec in graph.tensors.items()],
+            [(name, spec.shape) for name, spec in graph.parameters.items()],
+            [(op.name, op.op, repr(op.args)) for op in graph.program.operations],
+            [(d.name, d.size, d.minimum, d.step) for d in space],
+            settings,
+        ]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def weights_digest(model: nn.Module, how: str = "") -> str:
+    """Hex digits that name the weights of a module and how it is used."""
+    digest = hashlib.sha256(how.encode())
+    for name, value in model.state_dict().items():
+        digest.update(f"{name} {value.tolist()}".encode())
+    return digest.hexdigest()
 
 
 def _columns() -> str:

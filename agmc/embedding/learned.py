@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +10,7 @@ from torch import Tensor
 
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.carriers import carriers_of
-from agmc.embedding.checkpoint import key_of, load_autoencoder, save_autoencoder
+from agmc.embedding.checkpoint import kept_autoencoder, network_key, weights_digest
 from agmc.embedding.columns import Column
 from agmc.embedding.corpus import training_graphs
 from agmc.embedding.embedding import Embedding, EmbeddingContext
@@ -24,7 +21,6 @@ from agmc.embedding.standardised import REACH, within_reach
 from agmc.embedding.starting import ANEW, SHIPPED, load_fitted, starting_file
 from agmc.embedding.state import StateEmbedding
 from agmc.graph.model_graph import ModelGraph
-from agmc.plan import PlanSpace
 from agmc.whole_file import digest_of
 
 
@@ -69,10 +65,7 @@ class LearnedEmbedding(Embedding):
     @property
     def fitted(self) -> str:
         """Hex digits that name the weights of the encoder and how it is used."""
-        digest = hashlib.sha256(f"{self.follow_plan}".encode())
-        for name, value in self.autoencoder.state_dict().items():
-            digest.update(f"{name} {value.tolist()}".encode())
-        return digest.hexdigest()
+        return weights_digest(self.autoencoder, f"{self.follow_plan}")
 
     def rows(self, counts: np.ndarray) -> Tensor:
         """All rows, float32 [num_decisions, dim], see `Embedding.rows`."""
@@ -155,53 +148,32 @@ def autoencoder(
         settings += [learning_rate, mask, noise, context.seed]
     else:  # a newer version of the package must not change a run that goes on
         settings += [SHIPPED if fit == SHIPPED else digest_of(start)]
-    key = _key(context.space, settings)
-    path = context.checkpoint
-    if path is not None and path.exists() and key_of(path) == key:
-        model = load_autoencoder(path)
-    else:
+
+    def make() -> GraphAutoencoder:
         if start is not None:
-            model = load_fitted(start, model)
-        else:
-            graphs = training_graphs(
-                context.space,
-                context.corpus(),
-                variants=variants,
-                corpus_variants=corpus_variants,
-                seed=context.seed,
-            )
-            model.fit(
-                graphs,
-                steps=steps,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                mask=mask,
-                noise=noise,
-                seed=context.seed,
-            )
-        if path is not None:
-            save_autoencoder(model, path, key=key)
+            return load_fitted(start, model)
+        graphs = training_graphs(
+            context.space,
+            context.corpus(),
+            variants=variants,
+            corpus_variants=corpus_variants,
+            seed=context.seed,
+        )
+        model.fit(
+            graphs,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            mask=mask,
+            noise=noise,
+            seed=context.seed,
+        )
+        return model
+
+    key = network_key(context.space, settings)
+    fitted = kept_autoencoder(context.checkpoint, key, make)
     if freeze:
-        return LearnedEmbedding(context.graph, model, follow_plan=follow_plan)
-    trained = FineTunedEncoder(context.graph, model, follow_plan=follow_plan)
-    fitted = "follow_plan" if follow_plan else ""
-    return StateEmbedding(context.graph, trained, fitted=fitted)
-
-
-def _key(space: PlanSpace, settings: Sequence[Any]) -> str:
-    """Says what an auto-encoder is learned from.
-
-    Weights are left out: a run that goes on with the network it began with must not
-    fit again for a rounding error.
-    """
-    graph = space.graph
-    text = json.dumps(
-        [
-            [(name, spec.shape) for name, spec in graph.tensors.items()],
-            [(name, spec.shape) for name, spec in graph.parameters.items()],
-            [(op.name, op.op, repr(op.args)) for op in graph.program.operations],
-            [(d.name, d.size, d.minimum, d.step) for d in space],
-            settings,
-        ]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+        return LearnedEmbedding(context.graph, fitted, follow_plan=follow_plan)
+    trained = FineTunedEncoder(context.graph, fitted, follow_plan=follow_plan)
+    said = "follow_plan" if follow_plan else ""
+    return StateEmbedding(context.graph, trained, fitted=said)

@@ -2,85 +2,152 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch_geometric.data import Data
+
+from agmc.graph.model_graph import ModelGraph
+
+#: Added to a loss before its logarithm is taken: of smaller ones noise decides.
+_FLOOR = 0.01
+#: Weight of the squared coefficients, for every network that is learned from.
+_RIDGE = 0.01
+#: Numbers that `group_facts` gives.
+NUM_FACTS = 2
 
 
 class Measured(NamedTuple):
     """A network whose channel groups were pruned one by one, and what it cost.
 
     Attributes:
-        data: the unpruned network, from `GraphConverter`.
-        carriers: mean over the feature maps that carry a group, float32 [G, N].
+        described: of the unpruned network, float32 [G, dim + 2]: the encoder's vector
+            of every group, then `group_facts`.
         drops: accuracy lost when a group alone is pruned to each keep ratio, shares,
             float32 [G, R].
     """
 
-    data: Data
-    carriers: Tensor
+    described: Tensor
     drops: Tensor
 
 
 class SensitivityHead(nn.Module):
-    """Vectors of channel groups -> accuracy lost by pruning each of them alone.
+    """Described channel groups -> accuracy lost by pruning each of them alone.
+
+    Linear in what describes a group, and in the logarithm of the loss: where it is a
+    tenth of a point or ten is told better than by how much it is more than ten. Within
+    networks: how much accuracy a whole network loses depends on more than its graph,
+    and the head says of all networks the mean of those it has learned.
 
     Args:
         ratios: keep ratios that are predicted, each in (0, 1), at least one.
-        dim: of the vectors.
-        hidden: width of the hidden layer.
+        dim: of the encoder's vectors.
 
     Shapes:
-        vectors [G, dim], output [G, R] shares.
+        described [G, dim + 2], output [G, R] logarithms of share + 0.01.
 
     Raises:
         ValueError: there is no ratio, or one is out of range.
     """
 
-    def __init__(
-        self, ratios: Sequence[float], *, dim: int = 32, hidden: int = 64
-    ) -> None:
+    def __init__(self, ratios: Sequence[float], *, dim: int = 32) -> None:
         super().__init__()
         if not ratios or not all(0 < ratio < 1 for ratio in ratios):
             raise ValueError(f"ratios (={[*ratios]}) must be in (0, 1), at least one")
         self.ratios = tuple(float(ratio) for ratio in ratios)
-        self.layers = nn.Sequential(
-            nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, len(self.ratios))
-        )
-        self.mean: Tensor
-        self.spread: Tensor
-        self.register_buffer("mean", torch.zeros(len(self.ratios)))
-        self.register_buffer("spread", torch.ones(len(self.ratios)))
+        self.centre: Tensor
+        self.scale: Tensor
+        self.slopes: Tensor
+        self.level: Tensor
+        features, outputs = dim + NUM_FACTS, len(self.ratios)
+        self.register_buffer("centre", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        self.register_buffer("slopes", torch.zeros(features, outputs))
+        self.register_buffer("level", torch.zeros(outputs))
 
-    def forward(self, vectors: Tensor) -> Tensor:
-        """The predicted drops, float32 [G, R]."""
-        return self.mean + self.spread * self.layers(vectors)
+    def forward(self, described: Tensor) -> Tensor:
+        """The predicted log(drop + 0.01), float32 [G, R]."""
+        return self.level + (described - self.centre) / self.scale @ self.slopes
 
-    def loss(self, vectors: Tensor, drops: Tensor) -> Tensor:
-        """Smooth L1 of the drops, in units of their spread, scalar."""
-        scaled = (drops - self.mean) / self.spread
-        return functional.smooth_l1_loss(self.layers(vectors), scaled)
+    def drops(self, described: Tensor) -> Tensor:
+        """The predicted drops, shares, float32 [G, R]."""
+        return (self(described).exp() - _FLOOR).clamp(min=0)
 
-    def measure(self, measured: Sequence[Measured]) -> None:
-        """Takes mean and spread of the drops to learn from.
+    def learn(self, measured: Sequence[Measured]) -> None:
+        """Ridge regression in closed form, every network with the same weight.
 
         Raises:
-            ValueError: the drops of a network are for another number of ratios, or its
-                groups and nodes do not fit.
+            ValueError: there is no network, or drops do not fit the description.
         """
+        if not measured:
+            raise ValueError("measured (=[]) must hold at least one network")
         for given in measured:
-            groups, nodes = given.carriers.shape
-            expected = (groups, len(self.ratios))
-            if tuple(given.drops.shape) != expected or nodes != len(given.data.x):
+            expected = (len(given.described), len(self.ratios))
+            if tuple(given.drops.shape) != expected:
                 raise ValueError(
                     f"drops are {tuple(given.drops.shape)}, expected {expected}: a row "
-                    f"a group, a column a ratio; carriers are {(groups, nodes)} for "
-                    f"{len(given.data.x)} nodes"
+                    "a group, a column a ratio"
                 )
-        drops = torch.cat([given.drops for given in measured])
-        self.mean.copy_(drops.mean(dim=0))
-        self.spread.copy_(drops.std(dim=0, correction=0).clamp(min=1e-3))
+        rows = torch.cat([given.described for given in measured]).double()
+        losses = [_logarithm(given.drops.double()) for given in measured]
+        within = torch.cat([loss - loss.mean(dim=0) for loss in losses])
+        weights = torch.cat([torch.ones(len(x), 1) / len(x) for x in losses]).double()
+        centre = rows.mean(dim=0)
+        scale = rows.std(dim=0, correction=0)
+        scale = torch.where(scale > 1e-6, scale, torch.inf)
+        inputs = torch.cat([(rows - centre) / scale, torch.ones(len(rows), 1)], dim=1)
+        penalty = torch.full((inputs.shape[1],), _RIDGE * len(measured))
+        penalty[-1] = 0  # the constant
+        system = inputs.T @ (weights * inputs) + torch.diag(penalty.double())
+        found = torch.linalg.solve(system, inputs.T @ (weights * within))
+        level = torch.stack([loss.mean(dim=0) for loss in losses]).mean(dim=0)
+        self.centre.copy_(centre)
+        self.scale.copy_(torch.where(scale.isfinite(), scale, 1.0))
+        self.slopes.copy_(torch.where(scale.isfinite()[:, None], found[:-1], 0.0))
+        self.level.copy_(level + found[-1])
+
+
+def left_out(
+    ratios: Sequence[float], families: Mapping[str, Sequence[Measured]]
+) -> dict[str, list[float]]:
+    """How well a head says which groups of a network of a new family lose most.
+
+    Args:
+        ratios: see `SensitivityHead`.
+        families: measured networks by family, two families or more.
+
+    Returns:
+        For every network the correlation (Pearson's) of what was measured with what a
+        head predicts that has learned from the other families: of the logarithms, mean
+        over the ratios, over its groups. By family, in the given order.
+    """
+    result = {}
+    for family, members in families.items():
+        head = SensitivityHead(ratios, dim=members[0].described.shape[1] - NUM_FACTS)
+        head.learn([m for f, ms in families.items() if f != family for m in ms])
+        result[family] = [
+            torch.corrcoef(
+                torch.stack(
+                    [head(m.described).mean(1).double(), _logarithm(m.drops).mean(1)]
+                )
+            )[0, 1].item()
+            for m in members
+        ]
+    return result
+
+
+def group_facts(graph: ModelGraph) -> Tensor:
+    """What the mean over the carriers of a group does not tell, float32 [G, 2].
+
+    The logarithms of its number of channels and of 1 + the weights that read them.
+    """
+    rows = [
+        [group.size, 1 + sum(piece.dim == 1 for piece in group.slices)]
+        for group in graph.groups
+    ]
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, NUM_FACTS).log()
+
+
+def _logarithm(drops: Tensor) -> Tensor:
+    return (drops.clamp(min=0) + _FLOOR).log()

@@ -255,6 +255,7 @@ EMBEDDINGS: Mapping[str, BuildEmbedding] = {
     "random_projection": _builder("random_projection"),
     "rules": _builder("rules"),
     "rules_weights": _builder("rules_weights"),
+    "sensitivity": _builder("sensitivity", module="predicted"),
     "sequential": _builder("sequential"),
 }
 

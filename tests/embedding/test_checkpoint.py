@@ -10,6 +10,7 @@ from agmc.embedding import checkpoint
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.checkpoint import key_of, load_autoencoder, save_autoencoder
 from agmc.embedding.pyg import GraphConverter
+from agmc.embedding.sensitivity import Measured
 from tests.embedding.embedding_nets import chain_graph
 
 
@@ -42,13 +43,14 @@ def test_round_trip(model, path):
 
 def test_the_second_head_comes_along(tmp_path):
     model = GraphAutoencoder(dim=8, hidden=16, layers=1, ratios=(0.5, 0.25))
+    model.head().learn([Measured(torch.randn(9, 10), torch.rand(9, 2))])
     save_autoencoder(model, tmp_path / "encoder.safetensors")
     again = load_autoencoder(tmp_path / "encoder.safetensors")
     assert again.sizes == model.sizes
     assert again.sensitivity is not None
     assert again.sensitivity.ratios == (0.5, 0.25)
-    vectors = torch.randn(3, 8)
-    assert torch.equal(again.sensitivity(vectors), model.sensitivity(vectors))
+    described = torch.randn(3, 10)
+    assert torch.equal(again.sensitivity(described), model.sensitivity(described))
 
 
 def test_truncated(path):

@@ -1,76 +1,107 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from agmc.embedding.autoencoder import GraphAutoencoder
-from agmc.embedding.pyg import GraphConverter
-from agmc.embedding.sensitivity import Measured, SensitivityHead
+from agmc.embedding.sensitivity import Measured, SensitivityHead, group_facts, left_out
 from tests.embedding.embedding_nets import branches_graph, chain_graph, residual_graph
 
 RATIOS = (0.75, 0.5, 0.25)
+RANDOM = torch.Generator().manual_seed(0)
 
 
-def measured(graph):
-    """Wider groups cost less, and the more is pruned the more it costs."""
-    position = {name: i for i, name in enumerate(graph.tensors)}
-    carriers = torch.zeros(len(graph.groups), len(position))
-    for row, group in zip(carriers, graph.groups, strict=True):
-        row[[position[name] for name in group.tensors]] = 1 / len(group.tensors)
-    sizes = torch.tensor([[float(group.size)] for group in graph.groups])
-    drops = (1 - torch.tensor([RATIOS])) / sizes
-    return Measured(GraphConverter(graph).data(), carriers, drops)
+def network(groups: int, level: float) -> Measured:
+    """Losses whose logarithm is linear in the third of six numbers."""
+    described = torch.randn(groups, 6, generator=RANDOM)
+    losses = torch.exp(level + described[:, 2:3] * torch.tensor([0.5, 1.0, 1.5]))
+    return Measured(described, losses - 0.01)
 
 
 @pytest.fixture(scope="module")
 def networks():
-    graphs = (residual_graph(), residual_graph(16, 2), branches_graph(), chain_graph())
-    return [measured(graph) for graph in graphs]
+    return [network(30, -1.0), network(50, -0.5), network(10, -1.5)]
 
 
-def test_drops_are_learned_where_they_were_measured(networks):
-    graphs = [given.data for given in networks]
-    model = GraphAutoencoder(dim=16, hidden=32, layers=2, ratios=RATIOS)
-    model.fit(graphs, measured=networks, steps=80, batch_size=4, learning_rate=0.01)
-    mean = torch.cat([given.drops for given in networks]).mean(dim=0)
-
-    def unexplained(given):
-        with torch.no_grad():
-            found = model.drops(given.data, given.carriers)
-        assert found.shape == given.drops.shape
-        wrong = (found - given.drops).square().mean()
-        return wrong / (mean - given.drops).square().mean()
-
-    for given in networks:
-        assert unexplained(given) < 0.2
-    assert unexplained(measured(residual_graph(12, 3))) < 0.5
-
-
-def test_the_loss_reaches_the_encoder_only_through_measured_networks(networks):
-    def weights(given):
-        model = GraphAutoencoder(dim=8, hidden=16, layers=1, ratios=RATIOS)
-        model.fit([networks[0].data], measured=given, steps=2)
-        head = torch.cat([value.flatten() for value in model.sensitivity.parameters()])
-        return head, model.encoder.output.weight
-
-    fresh = GraphAutoencoder(dim=8, hidden=16, layers=1, ratios=RATIOS).sensitivity
-    before = torch.cat([value.flatten() for value in fresh.parameters()])
-    untouched, plain = weights(())
-    moved, with_head = weights(networks)
-    assert torch.equal(untouched, before)
-    assert not torch.equal(moved, before)
-    assert not torch.equal(plain, with_head)
-
-
-def test_scale_of_the_drops(networks):
+def test_what_is_linear_is_learned(networks):
     head = SensitivityHead(RATIOS, dim=4)
-    head.measure(networks)
-    drops = torch.cat([given.drops for given in networks])
-    assert torch.allclose(head.mean, drops.mean(dim=0))
-    with torch.no_grad():
-        for value in head.layers.parameters():
-            value.zero_()
-    assert torch.allclose(head(torch.randn(2, 4)), drops.mean(dim=0).expand(2, -1))
+    head.learn(networks)
+    new = network(40, -1.0)
+    expected = (new.drops + 0.01).log()
+    off = head(new.described) - expected
+    within = expected - expected.mean(0)
+    # The penalty takes some hundredths of the slopes.
+    assert (off - off.mean(0)).square().sum() < 0.01 * within.square().sum()
+    assert off.mean(0).abs().max() < 0.1  # of the networks learned the mean is -1
+    assert torch.allclose(head.drops(new.described), head(new.described).exp() - 0.01)
+
+
+def test_networks_count_the_same_whatever_their_size():
+    """Two networks that say the opposite leave nothing, though one is larger."""
+    slope = torch.tensor([1.0])
+
+    def along(groups: int, sign: float) -> Measured:
+        line = torch.linspace(-1, 1, groups)[:, None]
+        described = torch.cat([line, torch.zeros(groups, 2)], dim=1)
+        return Measured(described, (sign * slope * line - 1).exp() - 0.01)
+
+    head = SensitivityHead([0.5], dim=1)
+    head.learn([along(11, 1.0), along(101, -1.0)])
+    # The small one's line spreads a little wider about its mean: 0.4 against 0.34.
+    assert head.slopes[0].abs() < 0.1
+    head.learn([along(101, -1.0)])
+    assert head.slopes[0] < -0.5
+
+
+def test_a_column_that_never_varies_says_nothing(networks):
+    constant = [Measured(n.described.clone(), n.drops) for n in networks]
+    for given in constant:
+        given.described[:, 0] = 3.0
+    head = SensitivityHead(RATIOS, dim=4)
+    head.learn(constant)
+    new = constant[0].described.clone()
+    before = head(new)
+    new[:, 0] = 1000.0
+    assert torch.equal(head(new), before) and before.isfinite().all()
+
+
+def test_no_loss_is_negative(networks):
+    head = SensitivityHead(RATIOS, dim=4)
+    head.learn([Measured(n.described, n.drops - 10) for n in networks])
+    drops = head.drops(networks[0].described)
+    assert drops.min() >= 0 and drops.max() < 1e-6
+
+
+def test_left_out_reads_families_that_were_not_learned(networks):
+    families = {"a": networks[:1], "b": networks[1:]}
+    for found in left_out(RATIOS, families).values():
+        assert min(found) > 0.98
+    turned = {**families, "a": [Measured(n.described, 1 - n.drops) for n in networks]}
+    assert max(left_out(RATIOS, turned)["a"]) < 0
+
+
+def test_group_facts():
+    graph = residual_graph()
+    for group, (size, readers) in zip(graph.groups, group_facts(graph), strict=True):
+        assert size == pytest.approx(np.log(group.size))
+        reading = [piece for piece in group.slices if piece.dim == 1]
+        assert readers == pytest.approx(np.log(1 + len(reading)))
+
+
+def test_an_auto_encoder_describes_networks_to_its_head():
+    model = GraphAutoencoder(dim=8, hidden=16, layers=1, ratios=RATIOS)
+    measured = []
+    for graph in (residual_graph(), branches_graph(), chain_graph()):
+        sizes = np.array([[float(group.size)] for group in graph.groups])
+        measured.append(model.measured(graph, (1 - np.array([RATIOS])) / sizes))
+    model.head().learn(measured)
+    new = residual_graph(12, 3)
+    described = model.describe(new)
+    assert described.shape == (len(new.groups), 10)
+    sizes = torch.tensor([group.size for group in new.groups])
+    found = model.head().drops(described)[:, 1]
+    assert found[sizes.argmin()] > found[sizes.argmax()]  # wider groups lose less
 
 
 @pytest.mark.parametrize("ratios", [(), (0.5, 1.0), (0.0,)])
@@ -79,14 +110,14 @@ def test_ratios_are_checked(ratios):
         SensitivityHead(ratios)
 
 
-def test_without_the_head(networks):
+def test_without_the_head():
     model = GraphAutoencoder(dim=8, hidden=16, layers=1)
-    with pytest.raises(ValueError, match="predicts no sensitivities; make it with"):
-        model.drops(networks[0].data, networks[0].carriers)
-    with pytest.raises(ValueError, match="predicts no sensitivities"):
-        model.fit([networks[0].data], measured=networks, steps=1)
+    with pytest.raises(ValueError, match="predicts no sensitivities; fit one with"):
+        model.head()
 
 
-def test_another_number_of_ratios(networks):
-    with pytest.raises(ValueError, match=r"drops are \(2, 3\), expected \(2, 1\)"):
-        SensitivityHead([0.5]).measure(networks[:1])
+def test_what_cannot_be_learned(networks):
+    with pytest.raises(ValueError, match=r"drops are \(30, 3\), expected \(30, 1\)"):
+        SensitivityHead([0.5], dim=4).learn(networks[:1])
+    with pytest.raises(ValueError, match="at least one network"):
+        SensitivityHead([0.5], dim=4).learn([])

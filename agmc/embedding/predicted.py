@@ -1,0 +1,73 @@
+"""Predicted: observations from what an auto-encoder expects groups to cost."""
+
+from __future__ import annotations
+
+import torch
+
+from agmc.embedding.autoencoder import GraphAutoencoder
+from agmc.embedding.checkpoint import (
+    kept_autoencoder,
+    load_autoencoder,
+    network_key,
+    weights_digest,
+)
+from agmc.embedding.columns import Column
+from agmc.embedding.embedding import EmbeddingContext
+from agmc.embedding.fixed import FixedEmbedding
+from agmc.embedding.standardised import REACH, within_reach
+from agmc.embedding.starting import SHIPPED, starting_file
+from agmc.whole_file import digest_of
+
+
+def sensitivity(context: EmbeddingContext, *, fit: str = SHIPPED) -> FixedEmbedding:
+    """Builds the embedding `sensitivity`: what pruning a decision alone may cost.
+
+    Learned on other networks, of which it was measured, from the vectors of the graph
+    auto-encoder: its second head says of every decision how much accuracy is lost at a
+    few keep ratios. Logarithms, standardised over the decisions; nothing is measured on
+    the network at hand.
+
+    What it starts from is kept in `context.checkpoint`, as for `autoencoder`.
+
+    Args:
+        context: graph, decisions and checkpoint.
+        fit: "shipped": the head that comes with the package; or a file that `agmc train
+            embedding=autoencoder measured=FOLDER` wrote.
+
+    Raises:
+        ValueError: there is no such file, it is damaged or foreign, or its auto-encoder
+            has no second head.
+    """
+    start = starting_file(fit, encoder="gin")
+    name = SHIPPED if fit == SHIPPED else digest_of(start)
+    model = kept_autoencoder(
+        context.checkpoint,
+        network_key(context.space, ["sensitivity", name]),
+        lambda: load_with_head(fit),
+    )
+    head = model.head()
+    with torch.no_grad():
+        losses = head(model.describe(context.graph)).double()
+    columns = [
+        Column(
+            f"drop_at_{ratio:g}", f"log(share lost + 0.01), standardised, / {REACH:g}"
+        )
+        for ratio in head.ratios
+    ]
+    return FixedEmbedding(
+        context.graph,
+        columns,
+        within_reach(losses, losses).numpy(),
+        fitted=weights_digest(model),
+    )
+
+
+def load_with_head(fit: str) -> GraphAutoencoder:
+    """Reads the auto-encoder that `fit` stands for, see `sensitivity`.
+
+    Raises:
+        ValueError: as `sensitivity`.
+    """
+    model = load_autoencoder(starting_file(fit, encoder="gin"))
+    model.head()
+    return model
