@@ -62,6 +62,8 @@ class AgentContext:
         choices: for agents that weigh whole plans; None where nothing is known.
         look: what would be observed along the uniform plan, `[num_decisions,
             observation_dim]`, before it was played; None where nobody can tell.
+        sensitivities: how much each decision is expected to matter, of mean 0 and
+            spread 1 over the decisions; None where nothing is expected.
         goals: the budgets of a search that has several, the first as above: episode i
             is under `goals[i % len(goals)]`. Observations tell them apart as well.
 
@@ -77,6 +79,7 @@ class AgentContext:
     encoder: nn.Module | None = None
     choices: Choices | None = None
     look: Callable[[], Tensor] | None = None
+    sensitivities: tuple[float, ...] | None = None
     goals: tuple[Goal, ...] = ()
 
     def __post_init__(self) -> None:

@@ -21,6 +21,13 @@ def positive(**numbers: float) -> None:
             raise ValueError(f"{name} (={value}) must be positive and finite")
 
 
+def not_negative(**numbers: float) -> None:
+    """Raise ValueError for a number that is negative or not finite."""
+    for name, value in numbers.items():
+        if not 0.0 <= value < math.inf:
+            raise ValueError(f"{name} (={value}) must be at least 0 and finite")
+
+
 def share_above_zero(**shares: float) -> None:
     """Raise ValueError for a share outside (0, 1]."""
     for name, value in shares.items():

@@ -34,10 +34,11 @@ class Critic(Agent):
     (Jones et al. 1998). Decisions with similar observations have similar slopes in it:
     this is where a good embedding helps.
 
-    The first plan is the uniform one, then come plans drawn around it, and so is every
-    tenth one later: far from the plans it has settled on, the critic would extrapolate
-    from nothing and never find out. Plans not yet observed, with several evaluations
-    under way, count as the critic expects them.
+    The first plan is the uniform one, or, where it is expected how much each decision
+    matters, one that keeps more of those that matter more. Then come plans drawn around
+    it, and so is every tenth one later: far from the plans it has settled on, the
+    critic would extrapolate from nothing and never find out. Plans not yet observed,
+    with several evaluations under way, count as the critic expects them.
     Several budgets share one critic: each takes its turn, and what was learned under
     one of them holds for the others.
 
@@ -51,6 +52,9 @@ class Critic(Agent):
         first_plans: episodes before the critic is asked, the uniform ones of further
             budgets not counted, >= 2.
         spread: of the first plans, standard deviation of log keep ratios, > 0.
+        tilt: of the first plan: a decision expected to matter by a standard deviation
+            more than the mean keeps exp(tilt) times as much, before the budget is used
+            up; >= 0.
         proposals: that are screened in each round, >= 32.
         rounds: of the cross-entropy method, >= 0.
         look_around: turns from one plan drawn as the first ones to the next, >= 2; 0:
@@ -69,6 +73,7 @@ class Critic(Agent):
         *,
         first_plans: int = 8,
         spread: float = 0.4,
+        tilt: float = 0.25,
         proposals: int = 256,
         rounds: int = 3,
         look_around: int = 10,
@@ -85,13 +90,14 @@ class Critic(Agent):
         checks.at_least(1, refit=refit)
         checks.at_least(16, memory=memory)
         checks.positive(spread=spread)
+        checks.not_negative(tilt=tilt)
         self._spread = spread
         self._num_proposals, self._rounds = proposals, rounds
         self._look_around, self._refit, self._memory = look_around, refit, memory
         random = np.random.default_rng(context.seed)
         single = Goal(context.uniform_keep_ratios, context.choices)
         self._goals = [
-            (np.array(goal.uniform_keep_ratios), Proposals(goal.choices, random))
+            _start(goal, context.sensitivities, tilt, random)
             for goal in context.goals or (single,)
         ]
         self._num_first = first_plans + len(self._goals) - 1
@@ -256,6 +262,23 @@ class Critic(Agent):
     def _numbers(self, plans: np.ndarray) -> np.ndarray:
         """What the critic sees of plans `[N, D]`."""
         return np.log(plans / self._goals[0][0])
+
+
+def _start(
+    goal: Goal,
+    sensitivities: tuple[float, ...] | None,
+    tilt: float,
+    random: np.random.Generator,
+) -> tuple[np.ndarray, Proposals]:
+    """Where plans under a goal are drawn around, and what draws them."""
+    plan, proposals = (
+        np.array(goal.uniform_keep_ratios),
+        Proposals(goal.choices, random),
+    )
+    if sensitivities is not None:
+        tilted = plan * np.exp(tilt * np.array(sensitivities))
+        plan = proposals.within(tilted[None])[0]
+    return plan, proposals
 
 
 def _key(plan: np.ndarray) -> bytes:

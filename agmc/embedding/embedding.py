@@ -53,11 +53,14 @@ class Embedding(ABC):
             float32 [B, dim or more] -> features float32 [B, F], the same whatever was
             asked before. What an observation holds behind the row goes into the
             features as it is.
+        sensitivities: how much each decision is expected to matter, of mean 0 and
+            spread 1 over the decisions; None where nothing is expected.
     """
 
     graph: ModelGraph
     columns: tuple[Column, ...]
     encoder: nn.Module | None = None
+    sensitivities: tuple[float, ...] | None = None
 
     @property
     def dim(self) -> int:

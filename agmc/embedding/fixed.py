@@ -22,6 +22,7 @@ class FixedEmbedding(Embedding):
         columns: name and unit of every entry of a vector.
         vectors: float [num_decisions, len(columns)], in [-1, 1].
         fitted: see `Embedding.fitted`.
+        sensitivities: see `Embedding`.
 
     Raises:
         ValueError: the vectors have another shape, or leave the interval.
@@ -34,6 +35,7 @@ class FixedEmbedding(Embedding):
         vectors: np.ndarray,
         *,
         fitted: str = "",
+        sensitivities: tuple[float, ...] | None = None,
     ) -> None:
         expected = (len(graph.groups), len(columns))
         if vectors.shape != expected:
@@ -45,6 +47,7 @@ class FixedEmbedding(Embedding):
         self._vectors = torch.from_numpy(vectors.astype(np.float32))
         self._progress = Progress(graph)
         self._fitted = fitted
+        self.sensitivities = sensitivities
 
     @property
     def fitted(self) -> str:

@@ -14,7 +14,7 @@ from agmc.embedding.checkpoint import (
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.fixed import FixedEmbedding
-from agmc.embedding.standardised import REACH, within_reach
+from agmc.embedding.standardised import REACH, standardised, within_reach
 from agmc.embedding.starting import SHIPPED, starting_file
 from agmc.whole_file import digest_of
 
@@ -25,7 +25,7 @@ def sensitivity(context: EmbeddingContext, *, fit: str = SHIPPED) -> FixedEmbedd
     Learned on other networks, of which it was measured, from the vectors of the graph
     auto-encoder: its second head says of every decision how much accuracy is lost at a
     few keep ratios. Logarithms, standardised over the decisions; nothing is measured on
-    the network at hand.
+    the network at hand. Their mean over the ratios is what an agent may begin with.
 
     What it starts from is kept in `context.checkpoint`, as for `autoencoder`.
 
@@ -48,6 +48,7 @@ def sensitivity(context: EmbeddingContext, *, fit: str = SHIPPED) -> FixedEmbedd
     head = model.head()
     with torch.no_grad():
         losses = head(model.describe(context.graph)).double()
+    mean = losses.mean(dim=1, keepdim=True)
     columns = [
         Column(
             f"drop_at_{ratio:g}", f"log(share lost + 0.01), standardised, / {REACH:g}"
@@ -59,6 +60,7 @@ def sensitivity(context: EmbeddingContext, *, fit: str = SHIPPED) -> FixedEmbedd
         columns,
         within_reach(losses, losses).numpy(),
         fitted=weights_digest(model),
+        sensitivities=tuple(standardised(mean, mean)[:, 0].tolist()),
     )
 
 

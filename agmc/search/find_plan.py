@@ -191,6 +191,7 @@ def find_plan(
         seed=seed,
         encoder=observe.encoder,
         look=env.look,
+        sensitivities=observe.sensitivities,
     )
     acting = build_agent(context)
     policy.begin(acting, observe)

@@ -37,6 +37,7 @@ def context_of(
     seed: int,
     encoder: nn.Module | None = None,
     look: Callable[[Sequence[float]], Tensor] | None = None,
+    sensitivities: tuple[float, ...] | None = None,
 ) -> AgentContext:
     """What an agent is built from.
 
@@ -47,6 +48,7 @@ def context_of(
         seed: >= 0.
         encoder: of the embedding, see `AgentContext`.
         look: keep ratios -> what is observed along the plan, where anybody can tell.
+        sensitivities: of the embedding, see `AgentContext`.
 
     Raises:
         ValueError: a number is out of range, or there is nothing to decide.
@@ -62,5 +64,6 @@ def context_of(
         encoder=encoder,
         choices=first.choices,
         look=None if look is None else functools.partial(look, uniform),
+        sensitivities=sensitivities,
         goals=tuple(goals),
     )

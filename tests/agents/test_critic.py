@@ -49,6 +49,19 @@ def reward_of_four(plan: np.ndarray) -> float:
     return -float(((plan - [0.9, 0.2, 0.3, 0.8]) ** 2).sum())
 
 
+def test_it_begins_by_keeping_more_of_what_is_expected_to_matter() -> None:
+    expected = (1.5, -0.5, -0.5, -0.5)
+    first = [
+        play(Critic(replace(context(), sensitivities=said), tilt=tilt), len, 1)[0][0]
+        for said, tilt in ((None, 0.5), (expected, 0.0), (expected, 0.5))
+    ]
+    assert first[0] == first[1] == context().uniform_keep_ratios
+    assert first[2][0] > first[0][0] and max(first[2][1:]) <= first[0][1]
+    assert chain_cost(np.array(first[2])) <= 1
+    with pytest.raises(ValueError, match=r"tilt \(=-1\) must be at least 0"):
+        Critic(context(), tilt=-1)
+
+
 def test_every_tenth_plan_is_drawn_like_the_first_ones() -> None:
     def plans(look_around: int) -> list[Sequence[float]]:
         agent = Critic(context(), look_around=look_around)

@@ -45,6 +45,9 @@ def test_rows_are_the_standardised_losses(path):
     losses = model.head()(model.describe(GRAPH)).double()
     expected = (losses - losses.mean(0)) / losses.std(0, correction=0) / 3
     assert np.allclose(made()[:, :2], expected.clamp(-1, 1), atol=1e-6)
+    mean = losses.mean(1)
+    expected = (mean - mean.mean()) / mean.std(correction=0)
+    assert made.sensitivities == pytest.approx(expected.tolist())
 
 
 def test_a_run_that_goes_on_keeps_what_it_began_with(path, tmp_path):

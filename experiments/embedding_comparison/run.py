@@ -1,0 +1,94 @@
+"""The same agent over different embeddings, on the same searches.
+
+    python experiments/embedding_comparison/run.py --data FOLDER --weights FOLDER \
+        --results FOLDER --jobs 2
+
+What is measured is kept in the results folder, so a second call goes on; that of
+experiments/search_comparison gives the rows of other agents. Writes results.csv,
+curves.csv, curves.png, targets.json and the table in README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from table import write
+
+from agmc.embedding.checkpoint import load_autoencoder, save_autoencoder
+from agmc.embedding.starting import SHIPPED, starting_file
+from agmc.search.find_plan import EMBEDDINGS
+from agmc.search.measured import measured_networks
+from experiments.searches import Case, Place, in_processes
+
+HERE = Path(__file__).parent
+MEASURED = HERE.parent / "sensitivity" / "measured"
+#: Network and budgets; the family of the network is left out of what is learned.
+SETTINGS = (("resnet20", 0.5), ("resnet56", 0.5), ("resnet20", 0.3))
+FAMILY = {"resnet20": "resnet", "resnet56": "resnet", "plain20": "plain"}
+AGENT = "critic"
+SEEDS = 5
+NAMES = ("rules", "sensitivity", "autoencoder", "rules_weights", "onehot")
+NAMES += ("random_projection",)
+
+
+def main() -> None:
+    """Measures what is missing and writes the table of what is there."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="processes, one thread each"
+    )
+    parser.add_argument("--networks", nargs="*", default=[*FAMILY])
+    parser.add_argument("--budgets", nargs="*", type=float, default=[0.5, 0.3])
+    parser.add_argument("--embeddings", nargs="*", default=NAMES)
+    parser.add_argument("--seeds", nargs="*", type=int, default=range(SEEDS))
+    options = parser.parse_args()
+    options.results.mkdir(parents=True, exist_ok=True)
+    place = Place(options.data, options.weights, options.results)
+    cases = [
+        Case(network, f"macs:{budget:g}", AGENT, seed, embedding)
+        for network, budget in SETTINGS
+        if network in options.networks and budget in options.budgets
+        for seed in options.seeds
+        for embedding in options.embeddings
+    ]
+    heads = {
+        family: str(with_head(family, options.results))
+        for family in {FAMILY[case.network] for case in cases}
+    }
+    in_processes(options.jobs, functools.partial(run, place=place, heads=heads), cases)
+    write(HERE, place, SETTINGS)
+
+
+def run(case: Case, *, place: Place, heads: Mapping[str, str]) -> str:
+    """One search; `sensitivity` has learned nothing of the network's family."""
+    embedding: Any = case.embedding
+    if embedding == "sensitivity":
+        fit = heads[FAMILY[case.network]]
+        embedding = functools.partial(EMBEDDINGS["sensitivity"], fit=fit)
+    return place.run(case, embedding)
+
+
+def with_head(left_out: str, results: Path) -> Path:
+    """The encoder of the package, its second head learned from other families."""
+    path = results / f"without_{left_out}.safetensors"
+    if not path.exists():
+        networks = measured_networks(MEASURED)
+        model = load_autoencoder(starting_file(SHIPPED, encoder="gin"))
+        others = [n for n in networks.values() if n.family != left_out]
+        model.head().learn(
+            [model.measured(n.graph, n.sensitivity.drops) for n in others]
+        )
+        save_autoencoder(model, path, key=json.dumps({"without": left_out}))
+    return path
+
+
+if __name__ == "__main__":
+    main()
