@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import t
 
 import agmc
 from agmc.compression.importance import l1
@@ -27,6 +26,7 @@ from agmc.cost.model import CostModel
 from agmc.data.imagefolder import load_imagefolder
 from agmc.models.weights import load_model
 from agmc.plan import Plan, PlanSpace
+from agmc.report.curves import Mean
 from agmc.search.best_so_far import best_so_far
 from agmc.search.budgets import Budgets
 from agmc.search.evaluator import Evaluator
@@ -227,15 +227,8 @@ def best_of(run: dict[str, Any], number: int) -> float:
     return curve[min(number, len(curve)) - 1]
 
 
-def interval(shares: Sequence[float]) -> tuple[float, float]:
-    """Mean and half of its 95 % interval (Student's t), of two or more."""
-    error = float(np.std(shares, ddof=1)) / len(shares) ** 0.5
-    return float(np.mean(shares)), float(t.ppf(0.975, len(shares) - 1)) * error
-
-
 def percent(shares: Sequence[float]) -> str:
     """Mean in percent, with half of its 95 % interval where there are several."""
-    if len(shares) == 1:
-        return f"{100 * shares[0]:.2f}"
-    mean, half = interval(shares)
-    return f"{100 * mean:.2f} ± {100 * half:.2f}"
+    mean = Mean.of([100 * share for share in shares])
+    assert mean is not None
+    return f"{mean.value:.2f}" + ("" if len(shares) == 1 else f" ± {mean.half:.2f}")

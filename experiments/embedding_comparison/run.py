@@ -5,7 +5,7 @@
 
 What is measured is kept in the results folder, so a second call goes on; that of
 experiments/search_comparison gives the rows of other agents. Writes results.csv,
-curves.csv, curves.png, targets.json and the table in README.md beside this file.
+curves.csv, a chart for each setting, targets.json and the table in README.md beside this file.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 from table import write
 
 from agmc.embedding.checkpoint import load_autoencoder, save_autoencoder
+from agmc.embedding.predicted import sensitivity
 from agmc.embedding.starting import SHIPPED, starting_file
-from agmc.search.find_plan import EMBEDDINGS
 from agmc.search.measured import measured_networks
 from experiments.searches import Case, Place, in_processes
 
@@ -72,7 +72,7 @@ def run(case: Case, *, place: Place, heads: Mapping[str, str]) -> str:
     embedding: Any = case.embedding
     if embedding == "sensitivity":
         fit = heads[FAMILY[case.network]]
-        embedding = functools.partial(EMBEDDINGS["sensitivity"], fit=fit)
+        embedding = functools.partial(sensitivity, fit=fit)
     return place.run(case, embedding)
 
 

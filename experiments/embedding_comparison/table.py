@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
-from matplotlib import pyplot
 
+from agmc.report.curves import Mean, area_under, episodes_until, means
 from agmc.report.experiment import Target, write_experiment
-from experiments.searches import Place, best_of, interval, percent
+from agmc.report.line_chart import Line, line_chart, style_of
+from experiments.searches import Place, best_of, percent
 
 AFTER = (1, 10, 25, 50, 100, 200)
 COMMAND = (
@@ -77,24 +77,18 @@ def row(
     for number in AFTER:
         shares = [best_of(run, number) for run in runs]
         cells[f"best of {number}"] = "-" if min(shares) == 0 else percent(shares)
-    reached = first_above(mean_curve(runs), aim)
-    cells["evaluations to the final best of rules"] = "-"
-    if reached is not None:
-        cells["evaluations to the final best of rules"] = f"{reached}"
-    cells["area under the curve"] = f"{100 * mean_curve(runs).mean():.2f}"
+    mean = curves(runs).mean(axis=0)
+    reached = episodes_until(mean, aim - 1e-9)
+    cells[f"evaluations to the final best of {BASE}"] = str(reached or "-")
+    cells["area under the curve"] = f"{100 * area_under(mean, 0.0):.2f}"
     cells["5,000 images"] = percent([run["whole"] for run in runs])
     return cells
 
 
-def mean_curve(runs: Runs) -> np.ndarray:
-    """Mean best so far, after every evaluation [200]."""
-    return np.mean([[best_of(run, n + 1) for n in range(AFTER[-1])] for run in runs], 0)
-
-
-def first_above(curve: np.ndarray, aim: float) -> int | None:
-    """After how many evaluations the aim is reached."""
-    above = np.flatnonzero(curve >= aim - 1e-9)
-    return int(above[0]) + 1 if len(above) else None
+def curves(runs: Runs) -> np.ndarray:
+    """Best so far of every run after every evaluation, NaN before the first."""
+    rows = [[best_of(run, n + 1) for n in range(AFTER[-1])] for run in runs]
+    return np.where(np.array(rows) > 0, rows, np.nan)
 
 
 def targets_of(
@@ -103,7 +97,7 @@ def targets_of(
     """Half of the evaluations, and intervals that do not overlap."""
     where = f"{network}, macs {budget:g}"
     learned, base = runs[LEARNED], runs[BASE]
-    reached = first_above(mean_curve(learned), aim)
+    reached = episodes_until(curves(learned).mean(axis=0), aim - 1e-9)
     result = [
         Target(
             f"{where}: evaluations of {LEARNED} to the final best of {BASE}",
@@ -114,14 +108,17 @@ def targets_of(
         )
     ]
     for number in (50, 100, 200):
-        ours, half = interval([best_of(run, number) for run in learned])
-        theirs, other = interval([best_of(run, number) for run in base])
+        ours, theirs = (
+            Mean.of([100 * best_of(run, number) for run in runs])
+            for runs in (learned, base)
+        )
+        assert ours is not None and theirs is not None
         result.append(
             Target(
                 f"{where}: best of {number}, intervals apart",
-                f"> {100 * theirs:.2f} ± {100 * other:.2f} ({BASE})",
-                f"{100 * ours:.2f} ± {100 * half:.2f}",
-                ours - half > theirs + other,
+                f"> {theirs.value:.2f} ± {theirs.half:.2f} ({BASE})",
+                f"{ours.value:.2f} ± {ours.half:.2f}",
+                ours.value - ours.half > theirs.value + theirs.half,
                 COMMAND,
             )
         )
@@ -129,7 +126,7 @@ def targets_of(
 
 
 def draw(folder: Path, drawn: dict[str, dict[str, Runs]]) -> None:
-    """curves.csv with every run, curves.png with means and 95 % intervals."""
+    """curves.csv with every run; charts of the means with their 95 % intervals."""
     after = (1, *range(5, AFTER[-1] + 1, 5))
     with (folder / "curves.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -139,29 +136,11 @@ def draw(folder: Path, drawn: dict[str, dict[str, Runs]]) -> None:
                 for run in given:
                     shares = [f"{best_of(run, n):.3f}" for n in after]
                     writer.writerow([setting, name, run["seed"], *shares])
-    matplotlib.use("Agg")
-    figure, axes = pyplot.subplots(
-        1, len(drawn), figsize=(5.5 * len(drawn), 4), squeeze=False
-    )
-    for axis, (setting, runs) in zip(axes[0], drawn.items(), strict=True):
-        for name, given in runs.items():
-            curve = 100 * mean_curve(given)
-            steps = np.arange(1, len(curve) + 1)
-            (line,) = axis.plot(steps, curve, label=name)
-            if len(given) > 1:
-                half = [
-                    100 * interval([best_of(run, n) for run in given])[1] for n in steps
-                ]
-                axis.fill_between(
-                    steps,
-                    curve - half,
-                    curve + half,
-                    color=line.get_color(),
-                    alpha=0.15,
-                )
-        low = 100 * mean_curve(runs[BASE])[0] - 2
-        axis.set(title=setting, xlabel="evaluations", ylabel="best so far, %")
-        axis.set_ylim(bottom=low)
-        axis.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(folder / "curves.png", dpi=70)
+            lines = [
+                Line(name, style_of(place), *means(100 * curves(given)))
+                for place, (name, given) in enumerate(runs.items())
+            ]
+            names = {"x_name": "evaluations", "y_name": "best so far, %"}
+            chart = line_chart(lines, title=setting, **names, alone=True)
+            name = setting.replace(", macs ", "_").replace(".", "_")
+            (folder / f"{name}.svg").write_text(chart + "\n")
