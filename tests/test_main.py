@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import pytest
 import safetensors.torch
@@ -23,6 +24,7 @@ from agmc.data import load_digits
 from agmc.export.checkpoint import load, save
 from agmc.models import build, save_weights
 from agmc.plan import Plan
+from agmc.search.sensitivity import Sensitivity
 
 FILES = {
     *(".hydra", "run.log", "result.json", "plan.json", "episodes.jsonl"),
@@ -245,10 +247,11 @@ def test_train_an_embedding_and_search_with_it(
     monkeypatch.setattr(encoder, "HELD_OUT", {"squeezenet": ("squeezenet1_1",)})
     monkeypatch.setattr(encoder, "NUM_RANDOM", 1)
     base, out = tmp_path / "base", tmp_path / "out"
+    folder = measurements(tmp_path / "measured")
     sizes = ("embedding.encoder=dag", "embedding.dim=8", "embedding.hidden=16")
     chosen = ("embedding=autoencoder", *sizes)
     quick = ("embedding.steps=2", "embedding.corpus_variants=1")
-    got = call("train", *chosen, *quick, f"out={base}")
+    got = call("train", *chosen, *quick, f"measured={folder}", f"out={base}")
     assert (got.code, got.err) == (0, "")
     assert {p.name for p in base.iterdir()} == {
         *(".hydra", "run.log", "result.json", "encoder.safetensors")
@@ -258,6 +261,8 @@ def test_train_an_embedding_and_search_with_it(
     assert found["graphs"] == {"cifar_resnet": 2, "random": 2}
     assert [*found["fidelity"]] == ["fitted", "held_out", "squeezenet"]
     assert 0 <= found["fidelity"]["held_out"]["types"] <= 1
+    assert [*found["sensitivity"]] == ["small", "plain"]
+    assert "correlation" in got.out
     path = base / "encoder.safetensors"
     assert found["bytes"] == path.stat().st_size
     got = call(*tiny, *chosen, f"embedding.fit={path}", f"out={out}")
@@ -267,6 +272,31 @@ def test_train_an_embedding_and_search_with_it(
     )
     assert kept.keys() == fitted.keys()
     assert all(torch.equal(kept[name], fitted[name]) for name in kept)
+    out = tmp_path / "of_the_head"
+    got = call(*tiny, "embedding=sensitivity", f"embedding.fit={path}", f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    assert (out / "embedding.safetensors").exists()
+
+
+def measurements(folder):
+    """Two small networks of different families, and what their groups might cost."""
+    folder.mkdir()
+    described = {}
+    for name, where, arguments in (
+        ("small", "cifar_resnet:CifarResNet", {"num_blocks": 1, "widths": [2, 2, 4]}),
+        ("plain", "cifar_plain:CifarPlain", {"num_layers": 8, "widths": [2, 2, 4]}),
+    ):
+        where = f"agmc.models.{where}"
+        model = build(where, num_classes=10, **arguments)
+        groups = agmc.trace(model, torch.zeros(1, 3, 16, 16)).groups
+        accuracy = np.linspace(0.9, 0.5, 2 * len(groups)).reshape(-1, 2)
+        names = tuple(group.name for group in groups)
+        sensitivity = Sensitivity((0.5, 0.25), 0.9, accuracy, names)
+        sensitivity.save(folder / f"{name}.json")
+        how = {"family": name, "build": where, "arguments": arguments}
+        described[name] = {**how, "image_size": 16}
+    (folder / "networks.json").write_text(json.dumps(described))
+    return folder
 
 
 def test_several_limits_a_reward_of_ones_own_and_tracking(
@@ -503,6 +533,16 @@ def untouched(directory):
         (["train", "embedding.fit=anew", "embedding.steps=0"], ["steps (=0)"]),
         (["embedding.dim=7"], ["dim (=7) is not that of", "32", "fit=anew"]),
         (["train", "embedding.encoder=bert"], ["encoder 'bert'", "gin", "dag"]),
+        (["measured=folder"], ["measured (='folder') would be ignored", "train"]),
+        (["train", "measured=folder"], ["measured (='folder') would be ignored"]),
+        (
+            ["train", "embedding=autoencoder", "measured=nowhere"],
+            ["measured (='nowhere')", "networks.json"],
+        ),
+        (
+            ["embedding=sensitivity", "embedding.fit=nowhere"],
+            ["embedding: fit (='nowhere') is no file", "shipped"],
+        ),
         (["train", "model.weights=some.safetensors"], ["some.safetensors"]),
         (["evaluate"], ["evaluate needs checkpoint=FILE"]),
         (["evaluate", "checkpoint=nowhere"], ["nowhere", "does not exist"]),

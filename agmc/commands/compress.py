@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from agmc.commands.encoder import check_encoder
+from agmc.commands.encoder import check_encoder, refuse_measured
 from agmc.commands.steps import (
     data_and_model,
     progress_of,
@@ -48,6 +48,7 @@ _log = logging.getLogger("agmc")
 
 def compress(job: Job) -> None:
     """Trains or loads a network, finds a plan within the budget and carries it out."""
+    refuse_measured(job)
     budgets = Budgets.of(job.budget)
     tables = tables_for(budgets.metrics, job.latency_table, job.energy_table, job.cache)
     given = None if job.plan is None else Plan.load(job.plan)

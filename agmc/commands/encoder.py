@@ -84,6 +84,15 @@ def check_encoder(build: Any, name: str = "embedding") -> None:
         raise ValueError(f"{name}: {error}") from error
 
 
+def refuse_measured(job: Job) -> None:
+    """Raises ValueError where a job that fits no auto-encoder is given measurements."""
+    if job.measured is not None:
+        raise ValueError(
+            f"measured (={job.measured!r}) would be ignored: `agmc train "
+            "embedding=autoencoder` reads it; leave it out"
+        )
+
+
 def fit_encoder(job: Job) -> None:
     """Fits the auto-encoder on the families to learn from, tests it on the others.
 

@@ -6,7 +6,7 @@ import logging
 
 import torch
 
-from agmc.commands.encoder import can_be_fitted, fit_encoder
+from agmc.commands.encoder import can_be_fitted, fit_encoder, refuse_measured
 from agmc.commands.steps import (
     data_and_model,
     measure_file,
@@ -33,6 +33,7 @@ def train(job: Job) -> None:
     if job.overrides("embedding") and can_be_fitted(job.make("embedding")):
         fit_encoder(job)
         return
+    refuse_measured(job)
     if job.weights is not None:
         raise ValueError(
             f"train starts from fresh weights: leave out model.weights "

@@ -5,7 +5,8 @@
 
 What is measured is kept in the results folder, so a second call goes on; that of
 experiments/search_comparison gives the rows of other agents. Writes results.csv,
-curves.csv, a chart for each setting, targets.json and the table in README.md beside this file.
+curves.csv, a chart for each setting, targets.json and the table in README.md beside
+this file.
 """
 
 from __future__ import annotations
