@@ -24,12 +24,15 @@ import agmc
 from agmc.compression.importance import l1
 from agmc.cost.model import CostModel
 from agmc.data.imagefolder import load_imagefolder
+from agmc.embedding.checkpoint import load_autoencoder, save_autoencoder
+from agmc.embedding.starting import SHIPPED, starting_file
 from agmc.models.weights import load_model
 from agmc.plan import Plan, PlanSpace
 from agmc.report.curves import Mean
 from agmc.search.best_so_far import best_so_far
 from agmc.search.budgets import Budgets
 from agmc.search.evaluator import Evaluator
+from agmc.search.measured import measured_networks
 from agmc.search.repair import pruner_of, reconstruction_of
 from agmc.search.uniform import uniform_plan
 from agmc.training import Execution, Recipe, accuracy, batches_of, fit
@@ -42,6 +45,9 @@ EVALUATOR = {
     "batch_size": 128,
 }
 EPISODES = 200
+#: Of the networks that are searched.
+FAMILY = {"resnet20": "resnet", "resnet56": "resnet", "plain20": "plain"}
+MEASURED = Path(__file__).parent / "sensitivity" / "measured"
 EXECUTION = Execution(device="cpu", precision="float32")
 STEPS = 200  # of the short training
 RECIPE = Recipe(epochs=1, learning_rate=0.02, batch_size=64)
@@ -205,7 +211,26 @@ class Place:
     def records(self) -> Iterator[dict[str, Any]]:
         """Of all runs that are there."""
         for file in sorted(self.results.glob("*[0-9].json")):
-            yield json.loads(file.read_text())
+            yield {"embedding": "rules", **json.loads(file.read_text())}
+
+
+def with_head(left_out: str, results: Path) -> Path:
+    """The encoder of the package, its second head learned from other families.
+
+    Args:
+        left_out: the family that it is to know nothing of.
+        results: folder for the file.
+    """
+    path = results / f"without_{left_out}.safetensors"
+    if not path.exists():
+        networks = measured_networks(MEASURED)
+        model = load_autoencoder(starting_file(SHIPPED, encoder="gin"))
+        others = [n for n in networks.values() if n.family != left_out]
+        model.head().learn(
+            [model.measured(n.graph, n.sensitivity.drops) for n in others]
+        )
+        save_autoencoder(model, path, key=json.dumps({"without": left_out}))
+    return path
 
 
 def in_processes(jobs: int, work: Callable[[Any], str], cases: Iterable[Any]) -> None:

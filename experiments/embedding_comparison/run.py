@@ -13,24 +13,18 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from table import write
 
-from agmc.embedding.checkpoint import load_autoencoder, save_autoencoder
 from agmc.embedding.predicted import sensitivity
-from agmc.embedding.starting import SHIPPED, starting_file
-from agmc.search.measured import measured_networks
-from experiments.searches import Case, Place, in_processes
+from experiments.searches import FAMILY, Case, Place, in_processes, with_head
 
 HERE = Path(__file__).parent
-MEASURED = HERE.parent / "sensitivity" / "measured"
-#: Network and budgets; the family of the network is left out of what is learned.
+#: Networks and budgets.
 SETTINGS = (("resnet20", 0.5), ("resnet56", 0.5), ("resnet20", 0.3))
-FAMILY = {"resnet20": "resnet", "resnet56": "resnet", "plain20": "plain"}
 AGENT = "critic"
 SEEDS = 5
 NAMES = ("rules", "sensitivity", "autoencoder", "rules_weights", "onehot")
@@ -75,20 +69,6 @@ def run(case: Case, *, place: Place, heads: Mapping[str, str]) -> str:
         fit = heads[FAMILY[case.network]]
         embedding = functools.partial(sensitivity, fit=fit)
     return place.run(case, embedding)
-
-
-def with_head(left_out: str, results: Path) -> Path:
-    """The encoder of the package, its second head learned from other families."""
-    path = results / f"without_{left_out}.safetensors"
-    if not path.exists():
-        networks = measured_networks(MEASURED)
-        model = load_autoencoder(starting_file(SHIPPED, encoder="gin"))
-        others = [n for n in networks.values() if n.family != left_out]
-        model.head().learn(
-            [model.measured(n.graph, n.sensitivity.drops) for n in others]
-        )
-        save_autoencoder(model, path, key=json.dumps({"without": left_out}))
-    return path
 
 
 if __name__ == "__main__":

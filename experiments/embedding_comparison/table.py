@@ -55,7 +55,7 @@ def rows_of(place: Place, network: str, budget: float) -> dict[str, Runs]:
     for run in place.records():
         if (run["network"], run["budget"]) == (network, budget):
             if run["agent"] == "critic":
-                found[run.get("embedding", BASE)].append(run)
+                found[run["embedding"]].append(run)
             elif run["agent"] in OTHERS:
                 found[f"(agent {run['agent']})"].append(run)
     best = {

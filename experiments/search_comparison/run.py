@@ -67,7 +67,7 @@ def median_runs(
     by_agent = defaultdict(list)
     for record in place.records():
         setting = record["network"], f"macs:{record['budget']:g}"
-        if setting in settings:
+        if setting in settings and record["embedding"] == "rules":
             by_agent[*setting, record["agent"]].append(record)
     return [
         median(runs)

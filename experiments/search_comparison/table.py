@@ -25,6 +25,8 @@ def write(folder: Path, place: Place) -> None:
     runs: dict[tuple[str, float], dict[str, list[dict[str, Any]]]]
     runs = defaultdict(lambda: defaultdict(list))
     for run in place.records():
+        if run["embedding"] != "rules":
+            continue  # that of experiments/embedding_comparison
         runs[run["network"], run["budget"]][run["agent"]].append(run)
     rows, targets = [], []
     for (network, budget), agents in sorted(runs.items(), reverse=True):
