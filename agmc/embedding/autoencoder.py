@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,37 +12,15 @@ from torch.nn import functional
 from torch_geometric.data import Batch, Data
 
 from agmc.embedding.carriers import carriers_of
-from agmc.embedding.decoder import GraphDecoder, absent_links, summaries
+from agmc.embedding.decoder import GraphDecoder, Losses, absent_links, summaries
 from agmc.embedding.encoder import GraphEncoder, Vectors
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS, NUM_TYPES, GraphConverter
 from agmc.embedding.sensitivity import Measured, SensitivityHead, group_facts
+from agmc.embedding.standardised import standardised
 from agmc.graph.model_graph import ModelGraph
 
 #: Columns that hardly vary are not blown up by more than 1 / this when standardised.
 _SMALLEST_SPREAD = 0.02
-
-
-class Losses(NamedTuple):
-    """The parts of the reconstruction loss, scalars.
-
-    Attributes:
-        nodes: smooth L1 of the standardised node attributes, mean over columns.
-        edges: the same of the numeric edge attributes.
-        types: cross entropy of the operation types, nats.
-        links: binary cross entropy of edges and absent edges, nats, half each.
-        networks: smooth L1 of what a network is like as a whole, see `summaries`.
-    """
-
-    nodes: Tensor
-    edges: Tensor
-    types: Tensor
-    links: Tensor
-    networks: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """The sum, which is what is trained."""
-        return torch.stack(self).sum()
 
 
 class GraphAutoencoder(nn.Module):
@@ -117,6 +95,17 @@ class GraphAutoencoder(nn.Module):
         with torch.no_grad():
             vectors = carriers_of(graph) @ self(GraphConverter(graph).data())
         return torch.cat([vectors, group_facts(graph)], dim=1)
+
+    def sensitivities(self, graph: ModelGraph) -> tuple[float, ...] | None:
+        """How much each decision is expected to matter, see `Embedding.sensitivities`.
+
+        The second head's logarithms of the losses, mean over its ratios; None where
+        there is no such head.
+        """
+        if self.sensitivity is None:
+            return None
+        mean = self.sensitivity(self.describe(graph)).mean(dim=1, keepdim=True).double()
+        return tuple(standardised(mean, mean)[:, 0].tolist())
 
     def measured(self, graph: ModelGraph, drops: np.ndarray) -> Measured:
         """What the second head learns from of a network, see `Measured`.

@@ -13,6 +13,29 @@ from agmc.embedding.encoder import Vectors, graph_of_node
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS, NUM_TYPES
 
 
+class Losses(NamedTuple):
+    """The parts of the reconstruction loss, scalars.
+
+    Attributes:
+        nodes: smooth L1 of the standardised node attributes, mean over columns.
+        edges: the same of the numeric edge attributes.
+        types: cross entropy of the operation types, nats.
+        links: binary cross entropy of edges and absent edges, nats, half each.
+        networks: smooth L1 of what a network is like as a whole, see `summaries`.
+    """
+
+    nodes: Tensor
+    edges: Tensor
+    types: Tensor
+    links: Tensor
+    networks: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The sum, which is what is trained."""
+        return torch.stack(self).sum()
+
+
 class Reconstruction(NamedTuple):
     """What a decoder makes of the vectors of a graph.
 

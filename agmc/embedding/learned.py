@@ -61,6 +61,7 @@ class LearnedEmbedding(Embedding):
         vectors = within_reach(self._unpruned, self._unpruned).numpy()
         self._fixed = FixedEmbedding(graph, columns, vectors)
         self.columns = self._fixed.columns
+        self.sensitivities = autoencoder.sensitivities(graph)
 
     @property
     def fitted(self) -> str:

@@ -14,7 +14,7 @@ from agmc.embedding.checkpoint import (
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.fixed import FixedEmbedding
-from agmc.embedding.standardised import REACH, standardised, within_reach
+from agmc.embedding.standardised import REACH, within_reach
 from agmc.embedding.starting import SHIPPED, starting_file
 from agmc.whole_file import digest_of
 
@@ -48,7 +48,6 @@ def sensitivity(context: EmbeddingContext, *, fit: str = SHIPPED) -> FixedEmbedd
     head = model.head()
     with torch.no_grad():
         losses = head(model.describe(context.graph)).double()
-    mean = losses.mean(dim=1, keepdim=True)
     columns = [
         Column(
             f"drop_at_{ratio:g}", f"log(share lost + 0.01), standardised, / {REACH:g}"
@@ -60,7 +59,7 @@ def sensitivity(context: EmbeddingContext, *, fit: str = SHIPPED) -> FixedEmbedd
         columns,
         within_reach(losses, losses).numpy(),
         fitted=weights_digest(model),
-        sensitivities=tuple(standardised(mean, mean)[:, 0].tolist()),
+        sensitivities=model.sensitivities(context.graph),
     )
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from agmc.embedding.autoencoder import GraphAutoencoder, Losses
+from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.corpus import training_graphs
-from agmc.embedding.decoder import summaries
+from agmc.embedding.decoder import Losses, summaries
 from agmc.embedding.fidelity import fidelity
 from agmc.embedding.messages import LAYERS
 from agmc.embedding.pyg import NUM_TYPES, GraphConverter

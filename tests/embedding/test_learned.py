@@ -12,6 +12,7 @@ from agmc.embedding.learned import LearnedEmbedding, autoencoder
 from agmc.embedding.messages import LAYERS
 from agmc.embedding.progress import Progress
 from agmc.embedding.pyg import GraphConverter
+from agmc.embedding.sensitivity import Measured
 from agmc.plan import PlanSpace
 from tests.embedding.embedding_nets import chain_graph, residual_graph
 
@@ -162,3 +163,15 @@ def test_by_default_the_fitted_one_of_the_package(context, monkeypatch):
     rows = autoencoder(context)(None)
     assert rows.shape == (3, 35)
     assert torch.equal(autoencoder(dataclasses.replace(context, seed=9))(None), rows)
+
+
+def test_what_it_expects_to_matter_is_what_its_second_head_says():
+    graph = residual_graph()
+    made = LearnedEmbedding(graph, GraphAutoencoder(dim=4, hidden=8, layers=1))
+    assert made.sensitivities is None
+    model = GraphAutoencoder(dim=4, hidden=8, layers=1, ratios=(0.5, 0.25))
+    described = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    model.head().learn([Measured(described, described[:, 4:].sigmoid())])
+    found = torch.tensor(LearnedEmbedding(graph, model).sensitivities)
+    losses = model.head()(model.describe(graph)).mean(1)
+    assert found.mean().abs() < 1e-6 and found.argmax() == losses.argmax()
