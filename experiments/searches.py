@@ -24,7 +24,7 @@ import agmc
 from agmc.compression.importance import l1
 from agmc.cost.model import CostModel
 from agmc.data.imagefolder import load_imagefolder
-from agmc.embedding.checkpoint import load_autoencoder, save_autoencoder
+from agmc.embedding.checkpoint import key_of, load_autoencoder, save_autoencoder
 from agmc.embedding.starting import SHIPPED, starting_file
 from agmc.models.weights import load_model
 from agmc.plan import Plan, PlanSpace
@@ -36,7 +36,7 @@ from agmc.search.measured import measured_networks
 from agmc.search.repair import pruner_of, reconstruction_of
 from agmc.search.uniform import uniform_plan
 from agmc.training import Execution, Recipe, accuracy, batches_of, fit
-from agmc.whole_file import write_whole
+from agmc.whole_file import digest_of, write_whole
 
 EVALUATOR = {
     "search_images": 500,
@@ -59,10 +59,10 @@ class Case:
 
     Attributes:
         network: NETWORK_*.safetensors are its weights.
-        budget: as `agmc.find_plan` takes it, "macs:0.5".
+        budget: on the MACs, as `agmc.find_plan` takes it, "macs:0.5".
         agent: by name.
         seed: of the search.
-        embedding: by name, or FILE of a fitted encoder behind it, "autoencoder=FILE".
+        embedding: its name; not that of what it starts from.
         episodes: evaluations.
     """
 
@@ -179,6 +179,7 @@ class Place:
         found = network.search(
             case, embedding or case.embedding, self.results / case.name
         )
+        spent = time.perf_counter() - started, time.process_time() - cpu
         shares = [None if r.probe else r.accuracy for r in found.episodes]
         curve = np.nan_to_num(best_so_far(shares)).tolist()  # 0 before the first
         record = {
@@ -192,8 +193,9 @@ class Place:
             "keep_ratio": dict(found.plan.keep_ratio),
             "macs": found.cost.macs,
             "whole": network.whole(found.plan).accuracy,
-            "seconds": time.perf_counter() - started,
-            "cpu_seconds": time.process_time() - cpu,
+            # Of the last call, where the search was cut off and went on.
+            "seconds": spent[0],
+            "cpu_seconds": spent[1],
         }
         write_whole(file, json.dumps(record) + "\n")
         return f"{case.name}: {curve[-1]:.3f}"
@@ -222,14 +224,17 @@ def with_head(left_out: str, results: Path) -> Path:
         results: folder for the file.
     """
     path = results / f"without_{left_out}.safetensors"
-    if not path.exists():
+    shipped = starting_file(SHIPPED, encoder="gin")
+    files = [shipped, *sorted(MEASURED.glob("*.json"))]
+    key = json.dumps([left_out, *map(digest_of, files)])
+    if not path.exists() or key_of(path) != key:
         networks = measured_networks(MEASURED)
-        model = load_autoencoder(starting_file(SHIPPED, encoder="gin"))
+        model = load_autoencoder(shipped)
         others = [n for n in networks.values() if n.family != left_out]
         model.head().learn(
             [model.measured(n.graph, n.sensitivity.drops) for n in others]
         )
-        save_autoencoder(model, path, key=json.dumps({"without": left_out}))
+        save_autoencoder(model, path, key=key)
     return path
 
 

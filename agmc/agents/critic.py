@@ -96,6 +96,7 @@ class Critic(Agent):
         self._look_around, self._refit, self._memory = look_around, refit, memory
         random = np.random.default_rng(context.seed)
         single = Goal(context.uniform_keep_ratios, context.choices)
+        self._uniform = np.array((*context.goals, single)[0].uniform_keep_ratios)
         self._goals = [
             _start(goal, context.sensitivities, tilt, random)
             for goal in context.goals or (single,)
@@ -118,18 +119,18 @@ class Critic(Agent):
     def begin_episode(self, index: int) -> None:
         """Decide on the whole plan."""
         turn, goal = divmod(index, len(self._goals))
-        uniform, proposals = self._goals[goal]
+        start, proposals = self._goals[goal]
         around = self._look_around and turn % self._look_around == 0
         if self._taught is not None:
             if goal not in self._promised:
-                self._promised[goal] = self._most_promising(proposals, uniform)
-            uniform = self._promised[goal]
+                self._promised[goal] = self._most_promising(proposals, start)
+            start = self._promised[goal]
         if index < len(self._goals):
-            plan = uniform
+            plan = start
         elif around or index < self._num_first or len(self._plans) < 2:
-            plan = proposals.near(uniform, self._spread)
+            plan = proposals.near(start, self._spread)
         else:
-            plan = self._best(proposals, uniform)
+            plan = self._best(proposals, start)
         self._pending.append(proposals.executable(plan))
         self._step = 0
 
@@ -261,7 +262,7 @@ class Critic(Agent):
 
     def _numbers(self, plans: np.ndarray) -> np.ndarray:
         """What the critic sees of plans `[N, D]`."""
-        return np.log(plans / self._goals[0][0])
+        return np.log(plans / self._uniform)
 
 
 def _start(

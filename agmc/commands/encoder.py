@@ -195,7 +195,7 @@ def _measured(job: Job, progress: Progress) -> dict[str, MeasuredNetwork]:
 
 def _learn_sensitivity(
     model: GraphAutoencoder, networks: Mapping[str, MeasuredNetwork]
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Fits the second head, and says what it is worth on families left out."""
     from agmc.embedding.sensitivity import left_out
 
@@ -251,10 +251,10 @@ def _table(measured: Mapping[str, Fidelity]) -> Table:
     )
 
 
-def _table_of_losses(left_out: Mapping[str, float]) -> Table:
+def _table_of_losses(left_out: Mapping[str, float | None]) -> Table:
     return Table(
         "accuracy lost by pruning a group alone: correlation of what was measured with "
         "what is predicted after other families",
         ("network", "correlation"),
-        tuple((name, f"{x:.2f}") for name, x in left_out.items()),
+        tuple((name, "-" if x is None else f"{x:.2f}") for name, x in left_out.items()),
     )

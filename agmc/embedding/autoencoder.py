@@ -126,7 +126,7 @@ class GraphAutoencoder(nn.Module):
         if self.sensitivity is None:
             raise ValueError(
                 "this auto-encoder predicts no sensitivities; fit one with `agmc train "
-                "embedding=autoencoder embedding.measured=FOLDER`"
+                "embedding=autoencoder measured=FOLDER`"
             )
         return self.sensitivity
 

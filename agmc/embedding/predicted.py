@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from agmc.embedding.autoencoder import GraphAutoencoder
@@ -15,7 +17,7 @@ from agmc.embedding.columns import Column
 from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.fixed import FixedEmbedding
 from agmc.embedding.standardised import REACH, within_reach
-from agmc.embedding.starting import SHIPPED, starting_file
+from agmc.embedding.starting import ANEW, SHIPPED, starting_file
 from agmc.whole_file import digest_of
 
 
@@ -38,12 +40,12 @@ def sensitivity(context: EmbeddingContext, *, fit: str = SHIPPED) -> FixedEmbedd
         ValueError: there is no such file, it is damaged or foreign, or its auto-encoder
             has no second head.
     """
-    start = starting_file(fit, encoder="gin")
-    name = SHIPPED if fit == SHIPPED else digest_of(start)
+    started = load_with_head(fit)
+    name = SHIPPED if fit == SHIPPED else digest_of(Path(fit).expanduser())
     model = kept_autoencoder(
         context.checkpoint,
         network_key(context.space, ["sensitivity", name]),
-        lambda: load_with_head(fit),
+        lambda: started,
     )
     head = model.head()
     with torch.no_grad():
@@ -69,6 +71,11 @@ def load_with_head(fit: str) -> GraphAutoencoder:
     Raises:
         ValueError: as `sensitivity`.
     """
+    if fit == ANEW:
+        raise ValueError(
+            f"fit (={fit!r}) makes no second head: choose {SHIPPED} or a file that "
+            "`agmc train embedding=autoencoder measured=FOLDER` wrote"
+        )
     model = load_autoencoder(starting_file(fit, encoder="gin"))
     model.head()
     return model

@@ -25,7 +25,7 @@ class Measured(NamedTuple):
         described: of the unpruned network, float32 [G, dim + 2]: the encoder's vector
             of every group, then `group_facts`.
         drops: accuracy lost when a group alone is pruned to each keep ratio, shares,
-            float32 [G, R].
+            float [G, R].
     """
 
     described: Tensor
@@ -70,10 +70,6 @@ class SensitivityHead(nn.Module):
         """The predicted log(drop + 0.01), float32 [G, R]."""
         return self.level + (described - self.centre) / self.scale @ self.slopes
 
-    def drops(self, described: Tensor) -> Tensor:
-        """The predicted drops, shares, float32 [G, R]."""
-        return (self(described).exp() - _FLOOR).clamp(min=0)
-
     def learn(self, measured: Sequence[Measured]) -> None:
         """Ridge regression in closed form, every network with the same weight.
 
@@ -110,7 +106,7 @@ class SensitivityHead(nn.Module):
 
 def left_out(
     ratios: Sequence[float], families: Mapping[str, Sequence[Measured]]
-) -> dict[str, list[float]]:
+) -> dict[str, list[float | None]]:
     """How well a head says which groups of a network of a new family lose most.
 
     Args:
@@ -120,21 +116,25 @@ def left_out(
     Returns:
         For every network the correlation (Pearson's) of what was measured with what a
         head predicts that has learned from the other families: of the logarithms, mean
-        over the ratios, over its groups. By family, in the given order.
+        over the ratios, over its groups; None where one of them does
+        not vary. By family, in the given order.
     """
     result = {}
     for family, members in families.items():
         head = SensitivityHead(ratios, dim=members[0].described.shape[1] - NUM_FACTS)
         head.learn([m for f, ms in families.items() if f != family for m in ms])
         result[family] = [
-            torch.corrcoef(
-                torch.stack(
-                    [head(m.described).mean(1).double(), _logarithm(m.drops).mean(1)]
-                )
-            )[0, 1].item()
+            _correlation(head(m.described).mean(1), _logarithm(m.drops).mean(1))
             for m in members
         ]
     return result
+
+
+def _correlation(first: Tensor, second: Tensor) -> float | None:
+    both = torch.stack([first.double(), second.double()])
+    both = both - both.mean(dim=1, keepdim=True)
+    lengths = both.norm(dim=1)
+    return (both[0] @ both[1] / lengths.prod()).item() if lengths.min() > 1e-9 else None
 
 
 def group_facts(graph: ModelGraph) -> Tensor:

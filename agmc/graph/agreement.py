@@ -23,7 +23,7 @@ def relative_difference(theirs: Tensor, ours: Tensor) -> float:
         ours: outputs of the other, of the same shape.
 
     Returns:
-        A number >= 0; NaN where one side has NaN or infinity.
+        A number >= 0; NaN or infinity where one side has them.
     """
     if not ours.numel():
         return 0.0

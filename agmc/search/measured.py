@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +41,8 @@ def measured_networks(
     """Reads a folder of measurements, see `experiments/sensitivity`.
 
     `networks.json` says by name how each network is built: its `family`, `build` (as
-    `agmc.models.build` takes it), `arguments`, and the `image_size` in pixels. For
+    `agmc.models.build` takes it, for 3 channels and 10 classes), `arguments`, and the
+    `image_size` in pixels. For
     every name there is what `measure_sensitivity` has written, `NAME.json`, and there
     may be the weights it was measured with, `NAME.safetensors`; else they are fresh.
 
@@ -59,17 +60,18 @@ def measured_networks(
     ratios = None
     for name, how in _described(folder / NETWORKS).items():
         on_network(name)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model = build(how["build"], num_classes=10, **how["arguments"])
-        weights = folder / f"{name}.safetensors"
-        if weights.exists():
-            load_weights(model, weights)
-        graph = traced(model, how["image_size"])
+        try:
+            graph = _traced(how, folder / f"{name}.safetensors")
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"{folder / NETWORKS}: {name} cannot be built and traced: {error}"
+            ) from error
         path = folder / f"{name}.json"
         sensitivity = Sensitivity.load(path)
         ratios = ratios or sensitivity.ratios
         groups = tuple(group.name for group in graph.groups)
+        if not groups:
+            raise ValueError(f"{path}: {name} has no channel group; leave it out")
         for what, theirs, ours in (
             ("groups", sensitivity.groups, groups),
             ("ratios", sensitivity.ratios, ratios),
@@ -81,6 +83,16 @@ def measured_networks(
                 )
         result[name] = MeasuredNetwork(how["family"], graph, sensitivity)
     return result
+
+
+def _traced(how: Mapping[str, Any], weights: Path) -> ModelGraph:
+    """The graph of a network, of 3 channels and 10 classes, as it is described."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build(how["build"], num_classes=10, **how["arguments"])
+    if weights.exists():
+        load_weights(model, weights)
+    return traced(model, how["image_size"])
 
 
 def _described(path: Path) -> dict[str, dict[str, Any]]:

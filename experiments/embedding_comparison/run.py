@@ -19,6 +19,7 @@ from typing import Any
 
 from table import write
 
+from agmc.embedding.learned import autoencoder
 from agmc.embedding.predicted import sensitivity
 from experiments.searches import FAMILY, Case, Place, in_processes, with_head
 
@@ -26,6 +27,7 @@ HERE = Path(__file__).parent
 #: Networks and budgets.
 SETTINGS = (("resnet20", 0.5), ("resnet56", 0.5), ("resnet20", 0.3))
 AGENT = "critic"
+HEADED = {"autoencoder": autoencoder, "sensitivity": sensitivity}
 SEEDS = 5
 NAMES = ("rules", "sensitivity", "autoencoder", "rules_weights", "onehot")
 NAMES += ("random_projection",)
@@ -63,11 +65,11 @@ def main() -> None:
 
 
 def run(case: Case, *, place: Place, heads: Mapping[str, str]) -> str:
-    """One search; `sensitivity` has learned nothing of the network's family."""
+    """One search; second heads have learned nothing of the network's family."""
     embedding: Any = case.embedding
-    if embedding == "sensitivity":
+    if case.embedding in HEADED:
         fit = heads[FAMILY[case.network]]
-        embedding = functools.partial(sensitivity, fit=fit)
+        embedding = functools.partial(HEADED[case.embedding], fit=fit)
     return place.run(case, embedding)
 
 

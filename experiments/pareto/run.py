@@ -37,12 +37,12 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument("--alone", nargs="*", default=ALONE, help="macs:0.5 ...")
+    rungs = [str(budget) for budget in Ladder.parse(RANGE).budgets]
+    parser.add_argument("--alone", nargs="+", default=ALONE, choices=rungs)
     parser.add_argument("--seeds", nargs="*", type=int, default=range(SEEDS))
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     place = Place(options.data, options.weights, options.results)
-    budgets = [str(budget) for budget in Ladder.parse(RANGE).budgets]
     fronts = [
         measured(place, Case(NETWORK, RANGE, "critic", seed, episodes=FRONT_EPISODES))
         for seed in options.seeds
@@ -52,12 +52,12 @@ def main() -> None:
             measured(place, Case(NETWORK, budget, "critic", seed))[0]
             for seed in options.seeds
         ]
-        for budget in budgets
+        for budget in rungs
         if budget in options.alone
     }
     network = place.prepared(NETWORK)
-    uniform = [shares_of(network, network.uniform(budget)) for budget in budgets]
-    write(budgets, uniform, fronts, alone)
+    uniform = [shares_of(network, network.uniform(budget)) for budget in rungs]
+    write(rungs, uniform, fronts, alone)
 
 
 #: Accuracy of a plan on the images of the search and on the whole search split.

@@ -67,7 +67,7 @@ def main() -> None:
 
 def measured(place: Place, name: str, budget: str) -> dict[str, tuple[float, float]]:
     """Plan -> accuracy on 500 and on 5,000 images of the search split."""
-    file = place.results / f"zero_shot_{name}_{budget.replace(':', '_')}.json"
+    file = place.results / f"{name}_{budget.partition(':')[2]}_zero_shot.json"
     if file.exists():
         return {plan: (a, b) for plan, (a, b) in json.loads(file.read_text()).items()}
     network = place.prepared(name)

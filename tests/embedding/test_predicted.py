@@ -71,8 +71,15 @@ def test_the_package_has_a_head():
 def test_a_file_without_a_head(tmp_path):
     path = tmp_path / "encoder.safetensors"
     save_autoencoder(GraphAutoencoder(dim=4, hidden=8, layers=1), path)
-    with pytest.raises(ValueError, match=r"no sensitivities; fit one with .*measured="):
+    with pytest.raises(ValueError, match=r"no sensitivities; .* measured=FOLDER"):
         sensitivity(context(), fit=str(path))
+
+
+def test_a_head_is_not_fitted_in_a_search():
+    with pytest.raises(
+        ValueError, match=r"fit \(='anew'\) makes no .* measured=FOLDER"
+    ):
+        sensitivity(context(), fit="anew")
 
 
 def test_no_file():

@@ -74,6 +74,22 @@ def test_damaged_description(folder, text, message):
         measured_networks(folder)
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("arguments", {"foo": 1}, "small cannot be built and traced: .*foo"),
+        ("arguments", {"num_classes": 10}, "small cannot be built and traced"),
+        ("build", "nowhere", "small cannot be built and traced: .*nowhere"),
+        ("image_size", -1, "small cannot be built and traced"),
+    ],
+)
+def test_networks_that_cannot_be_built(folder, part, value, message):
+    described = {"small": {**HOW, part: value}}
+    (folder / "networks.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match=message):
+        measured_networks(folder)
+
+
 def test_measurement_of_another_network(folder):
     other = Sensitivity((0.5,), 0.9, np.array([[0.7]]), ("conv1",))
     other.save(folder / "small.json")
