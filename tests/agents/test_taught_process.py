@@ -38,7 +38,8 @@ def test_what_it_found_holds_for_decisions_it_has_not_seen() -> None:
     elsewhere, other = random.normal(size=(9, 2)), random.normal(0, 0.4, (50, 9))
     found = process.effects().expected(elsewhere, other)
     true = TRUE.expected(elsewhere, other)
-    assert np.corrcoef(found, true)[0, 1] > 0.95
+    # A part of it stays with the six decisions, as slopes of their own.
+    assert np.corrcoef(found, true)[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
