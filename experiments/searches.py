@@ -6,6 +6,7 @@ stays in a folder, so that a second call goes on where the first one stopped.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import functools
 import json
@@ -156,6 +157,15 @@ class Prepared:
 prepared = functools.cache(Prepared)
 
 
+def places(description: str | None) -> argparse.ArgumentParser:
+    """A parser of what `Place.of` reads."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--results", type=Path, required=True)
+    return parser
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the data, the weights and the results are."""
@@ -163,6 +173,12 @@ class Place:
     data: str
     weights: Path
     results: Path
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Place:
+        """What the command line says; the folder of the results is made."""
+        options.results.mkdir(parents=True, exist_ok=True)
+        return cls(options.data, options.weights, options.results)
 
     def prepared(self, network: str) -> Prepared:
         """The network, loaded once in each process."""

@@ -16,7 +16,6 @@ from agmc.embedding.decoder import GraphDecoder, Losses, absent_links, summaries
 from agmc.embedding.encoder import GraphEncoder, Vectors
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS, NUM_TYPES, GraphConverter
 from agmc.embedding.sensitivity import Measured, SensitivityHead, group_facts
-from agmc.embedding.standardised import standardised
 from agmc.graph.model_graph import ModelGraph
 
 #: Columns that hardly vary are not blown up by more than 1 / this when standardised.
@@ -90,22 +89,17 @@ class GraphAutoencoder(nn.Module):
         """Vectors of the feature maps [num_nodes, dim] and of the networks [G, dim]."""
         return self.encoder(self.standardised(data))
 
-    def describe(self, graph: ModelGraph) -> Tensor:
-        """What the second head is told of an unpruned network, see `Measured`."""
-        with torch.no_grad():
-            vectors = carriers_of(graph) @ self(GraphConverter(graph).data())
-        return torch.cat([vectors, group_facts(graph)], dim=1)
+    def describe(self, graph: ModelGraph, vectors: Tensor | None = None) -> Tensor:
+        """What the second head is told of an unpruned network, see `Measured`.
 
-    def sensitivities(self, graph: ModelGraph) -> tuple[float, ...] | None:
-        """How much each decision is expected to matter, see `Embedding.sensitivities`.
-
-        The second head's logarithms of the losses, mean over its ratios; None where
-        there is no such head.
+        Args:
+            graph: the network.
+            vectors: of its groups, [G, dim], where they are known.
         """
-        if self.sensitivity is None:
-            return None
-        mean = self.sensitivity(self.describe(graph)).mean(dim=1, keepdim=True).double()
-        return tuple(standardised(mean, mean)[:, 0].tolist())
+        if vectors is None:
+            with torch.no_grad():
+                vectors = carriers_of(graph) @ self(GraphConverter(graph).data())
+        return torch.cat([vectors, group_facts(graph)], dim=1)
 
     def measured(self, graph: ModelGraph, drops: np.ndarray) -> Measured:
         """What the second head learns from of a network, see `Measured`.

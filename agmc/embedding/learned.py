@@ -17,6 +17,7 @@ from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.finetuned import FineTunedEncoder
 from agmc.embedding.fixed import FixedEmbedding
 from agmc.embedding.pyg import GraphConverter
+from agmc.embedding.sensitivity import sensitivities
 from agmc.embedding.standardised import REACH, within_reach
 from agmc.embedding.starting import ANEW, SHIPPED, load_fitted, starting_file
 from agmc.embedding.state import StateEmbedding
@@ -61,7 +62,10 @@ class LearnedEmbedding(Embedding):
         vectors = within_reach(self._unpruned, self._unpruned).numpy()
         self._fixed = FixedEmbedding(graph, columns, vectors)
         self.columns = self._fixed.columns
-        self.sensitivities = autoencoder.sensitivities(graph)
+        head = autoencoder.sensitivity
+        if head is not None:
+            losses = head(autoencoder.describe(graph, self._unpruned))
+            self.sensitivities = sensitivities(losses)
 
     @property
     def fitted(self) -> str:

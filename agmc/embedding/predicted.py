@@ -16,6 +16,7 @@ from agmc.embedding.checkpoint import (
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.fixed import FixedEmbedding
+from agmc.embedding.sensitivity import sensitivities
 from agmc.embedding.standardised import REACH, within_reach
 from agmc.embedding.starting import ANEW, SHIPPED, starting_file
 from agmc.whole_file import digest_of
@@ -40,16 +41,15 @@ def sensitivity(context: EmbeddingContext, *, fit: str = SHIPPED) -> FixedEmbedd
         ValueError: there is no such file, it is damaged or foreign, or its auto-encoder
             has no second head.
     """
-    started = load_with_head(fit)
-    name = SHIPPED if fit == SHIPPED else digest_of(Path(fit).expanduser())
+    name = SHIPPED if fit == SHIPPED else digest_of(_file(fit))
     model = kept_autoencoder(
         context.checkpoint,
         network_key(context.space, ["sensitivity", name]),
-        lambda: started,
+        lambda: load_with_head(fit),
     )
     head = model.head()
     with torch.no_grad():
-        losses = head(model.describe(context.graph)).double()
+        losses = head(model.describe(context.graph))
     columns = [
         Column(
             f"drop_at_{ratio:g}", f"log(share lost + 0.01), standardised, / {REACH:g}"
@@ -59,9 +59,9 @@ def sensitivity(context: EmbeddingContext, *, fit: str = SHIPPED) -> FixedEmbedd
     return FixedEmbedding(
         context.graph,
         columns,
-        within_reach(losses, losses).numpy(),
+        within_reach(losses.double(), losses.double()).numpy(),
         fitted=weights_digest(model),
-        sensitivities=model.sensitivities(context.graph),
+        sensitivities=sensitivities(losses),
     )
 
 
@@ -71,11 +71,15 @@ def load_with_head(fit: str) -> GraphAutoencoder:
     Raises:
         ValueError: as `sensitivity`.
     """
+    model = load_autoencoder(_file(fit))
+    model.head()
+    return model
+
+
+def _file(fit: str) -> Path:
     if fit == ANEW:
         raise ValueError(
             f"fit (={fit!r}) makes no second head: choose {SHIPPED} or a file that "
             "`agmc train embedding=autoencoder measured=FOLDER` wrote"
         )
-    model = load_autoencoder(starting_file(fit, encoder="gin"))
-    model.head()
-    return model
+    return starting_file(fit, encoder="gin")

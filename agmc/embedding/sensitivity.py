@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from agmc.embedding.standardised import standardised
 from agmc.graph.model_graph import ModelGraph
 
 #: Added to a loss before its logarithm is taken: of smaller ones noise decides.
@@ -104,6 +105,16 @@ class SensitivityHead(nn.Module):
         self.level.copy_(level + found[-1])
 
 
+def sensitivities(losses: Tensor) -> tuple[float, ...]:
+    """How much each decision is expected to matter, see `Embedding.sensitivities`.
+
+    Args:
+        losses: their logarithms, of a head, [G, R].
+    """
+    mean = losses.mean(dim=1, keepdim=True).double()
+    return tuple(standardised(mean, mean)[:, 0].tolist())
+
+
 def left_out(
     ratios: Sequence[float], families: Mapping[str, Sequence[Measured]]
 ) -> dict[str, list[float | None]]:
@@ -116,8 +127,8 @@ def left_out(
     Returns:
         For every network the correlation (Pearson's) of what was measured with what a
         head predicts that has learned from the other families: of the logarithms, mean
-        over the ratios, over its groups; None where one of them does
-        not vary. By family, in the given order.
+        over the ratios, over its groups; None where one of them does not
+        vary. By family, in the given order.
     """
     result = {}
     for family, members in families.items():

@@ -42,9 +42,9 @@ def measured_networks(
 
     `networks.json` says by name how each network is built: its `family`, `build` (as
     `agmc.models.build` takes it, for 3 channels and 10 classes), `arguments`, and the
-    `image_size` in pixels. For
-    every name there is what `measure_sensitivity` has written, `NAME.json`, and there
-    may be the weights it was measured with, `NAME.safetensors`; else they are fresh.
+    `image_size` in pixels. For every name there is what `measure_sensitivity` has
+    written, `NAME.json`, and there may be the weights it was measured with,
+    `NAME.safetensors`; else they are fresh.
 
     Args:
         folder: that holds them.

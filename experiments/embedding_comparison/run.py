@@ -11,7 +11,6 @@ this file.
 
 from __future__ import annotations
 
-import argparse
 import functools
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from table import write
 
 from agmc.embedding.learned import autoencoder
 from agmc.embedding.predicted import sensitivity
-from experiments.searches import FAMILY, Case, Place, in_processes, with_head
+from experiments.searches import FAMILY, Case, Place, in_processes, places, with_head
 
 HERE = Path(__file__).parent
 #: Networks and budgets.
@@ -35,10 +34,7 @@ NAMES += ("random_projection",)
 
 def main() -> None:
     """Measures what is missing and writes the table of what is there."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--results", type=Path, required=True)
+    parser = places(__doc__)
     parser.add_argument(
         "--jobs", type=int, default=1, help="processes, one thread each"
     )
@@ -47,8 +43,7 @@ def main() -> None:
     parser.add_argument("--embeddings", nargs="*", default=NAMES)
     parser.add_argument("--seeds", nargs="*", type=int, default=range(SEEDS))
     options = parser.parse_args()
-    options.results.mkdir(parents=True, exist_ok=True)
-    place = Place(options.data, options.weights, options.results)
+    place = Place.of(options)
     cases = [
         Case(network, f"macs:{budget:g}", AGENT, seed, embedding)
         for network, budget in SETTINGS

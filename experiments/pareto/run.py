@@ -8,7 +8,6 @@ results.csv, targets.json and the table in README.md beside this file.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from agmc.plan import Plan
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.ladder import Ladder
 from agmc.whole_file import write_whole
-from experiments.searches import Case, Place, Prepared, percent
+from experiments.searches import Case, Place, Prepared, percent, places
 
 HERE = Path(__file__).parent
 NETWORK = "resnet20"
@@ -33,16 +32,12 @@ COMMAND = "python experiments/pareto/run.py --data F --weights F --results F"
 
 def main() -> None:
     """Searches what is missing and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--results", type=Path, required=True)
+    parser = places(__doc__)
     rungs = [str(budget) for budget in Ladder.parse(RANGE).budgets]
     parser.add_argument("--alone", nargs="+", default=ALONE, choices=rungs)
     parser.add_argument("--seeds", nargs="*", type=int, default=range(SEEDS))
     options = parser.parse_args()
-    options.results.mkdir(parents=True, exist_ok=True)
-    place = Place(options.data, options.weights, options.results)
+    place = Place.of(options)
     fronts = [
         measured(place, Case(NETWORK, RANGE, "critic", seed, episodes=FRONT_EPISODES))
         for seed in options.seeds

@@ -9,7 +9,6 @@ results.csv, curves.csv, targets.json and the table in README.md beside this fil
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from table import write
 
-from experiments.searches import Case, Place, in_processes, median
+from experiments.searches import Case, Place, in_processes, median, places
 
 HERE = Path(__file__).parent
 NETWORKS = ("resnet20", "resnet56")
@@ -32,10 +31,7 @@ AGENTS = FIXED + SEEDED
 
 def main() -> None:
     """Measures what is missing and writes the table of what is there."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--results", type=Path, required=True)
+    parser = places(__doc__)
     parser.add_argument(
         "--jobs", type=int, default=1, help="processes, one thread each"
     )
@@ -44,8 +40,7 @@ def main() -> None:
     parser.add_argument("--agents", nargs="*", default=AGENTS)
     parser.add_argument("--seeds", nargs="*", type=int, default=range(SEEDS))
     options = parser.parse_args()
-    options.results.mkdir(parents=True, exist_ok=True)
-    place = Place(options.data, options.weights, options.results)
+    place = Place.of(options)
     cases = [
         Case(network, f"macs:{budget:g}", agent, seed)
         for network in options.networks

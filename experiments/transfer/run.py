@@ -8,7 +8,6 @@ results.csv, targets.json and the table in README.md beside this file.
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from agmc.report.experiment import Target, write_experiment
 from agmc.search.budgets import Budgets
 from agmc.search.goals import context_of, goal_of
 from agmc.whole_file import write_whole
-from experiments.searches import FAMILY, Place, Prepared, with_head
+from experiments.searches import FAMILY, Place, Prepared, places, with_head
 
 HERE = Path(__file__).parent
 BUDGETS = ("macs:0.5", "macs:0.3")
@@ -35,14 +34,10 @@ COMMAND = "python experiments/transfer/run.py --data F --weights F --results F"
 
 def main() -> None:
     """Measures what is missing and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--results", type=Path, required=True)
+    parser = places(__doc__)
     parser.add_argument("--networks", nargs="*", default=["resnet20", "resnet56"])
     options = parser.parse_args()
-    options.results.mkdir(parents=True, exist_ok=True)
-    place = Place(options.data, options.weights, options.results)
+    place = Place.of(options)
     rows, targets = [], []
     for name in options.networks:
         for budget in BUDGETS:
