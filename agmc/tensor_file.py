@@ -1,4 +1,4 @@
-"""read_tensors: safetensors files that say in their header what they are."""
+"""Safetensors files that say in their header what they are."""
 
 from __future__ import annotations
 
@@ -8,34 +8,53 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
+import safetensors.torch
 from torch import Tensor
+
+from agmc.whole_file import write_whole
+
+
+def write_tensors(
+    path: str | os.PathLike[str],
+    format_name: str,
+    header: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+) -> None:
+    """Writes a file of ours, whole or not at all; the same content, the same bytes.
+
+    Args:
+        path: of the file; its folder exists.
+        format_name: "agmc", what the file holds and a version; `format` of its header.
+        header: what else there is to say, as JSON has it.
+        state: the tensors.
+    """
+    # One entry: several would stand in another order each time.
+    metadata = {_kind(format_name): json.dumps({"format": format_name, **header})}
+    write_whole(path, safetensors.torch.save(dict(state), metadata=metadata))
 
 
 def read_tensors(
-    path: str | os.PathLike[str], wanted: str, *, way_out: str, entry: str | None = None
+    path: str | os.PathLike[str], wanted: str, *, way_out: str
 ) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a file of ours.
+    """Header and tensors of a file that `write_tensors` wrote.
 
     Args:
         path: of the file.
-        wanted: `format` of its header: "agmc", what it holds and a version.
+        wanted: the name of the format that it must have.
         way_out: what to do about another file, for the message.
-        entry: of the metadata, that is the header as JSON; None: the metadata are it.
 
     Raises:
         ValueError: the file is missing, damaged or of another format, or a tensor is
             not finite.
     """
-    kind = wanted.removeprefix("agmc ").rpartition(" ")[0]
+    kind = _kind(wanted)
     if not Path(path).is_file():
         raise ValueError(f"{path} is no file, and no {kind}; {way_out}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            header: Any = file.metadata() or {}
+            metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if entry is not None:
-            header = json.loads(header.get(entry, "{}"))
+        header: Any = json.loads(metadata.get(kind, "{}"))
     except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged, or no {kind}: {error}; {way_out}"
@@ -55,3 +74,8 @@ def read_tensors(
 def not_finite(state: Mapping[str, Tensor]) -> str:
     """Name of the first tensor with NaN or infinity; empty where there is none."""
     return next((name for name, t in state.items() if not t.isfinite().all()), "")
+
+
+def _kind(format_name: str) -> str:
+    """What a file holds, in words; the entry of its metadata that is the header."""
+    return format_name.removeprefix("agmc ").rpartition(" ")[0]

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "agents": set(),
     "torchvision_ops": set(),
     "whole_file": set(),
-    "tensor_file": set(),
+    "tensor_file": {"whole_file"},
     "plan": {"graph", "whole_file"},
     "cost": {"graph", "plan"},
     "embedding": {"graph", "plan", "tensor_file", "whole_file"},
@@ -62,7 +62,7 @@ OWNERS: dict[str, set[str]] = {
     "onnxruntime": {"export"},
     "onnxscript": {"export"},
     "safetensors": {
-        *("export", "models", "training", "embedding", "data", "search"),
+        *("export", "models", "training", "data"),
         "tensor_file",
     },
     "scipy": {"agents", "report"},

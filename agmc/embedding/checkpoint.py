@@ -9,16 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
 from torch import nn
 
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS
 from agmc.plan import PlanSpace
-from agmc.tensor_file import not_finite, read_tensors
-from agmc.whole_file import write_whole
+from agmc.tensor_file import not_finite, read_tensors, write_tensors
 
-FORMAT = "agmc graph auto-encoder 2"
+FORMAT = "agmc graph auto-encoder 3"
 _WAY_OUT = "give another file, or delete this one to fit a new one"
 #: A file that asks for larger hidden layers or more of them is none of ours.
 _LARGEST = {"dim": 4096, "hidden": 4096, "layers": 64}
@@ -44,13 +42,8 @@ def save_autoencoder(
             f"the graph auto-encoder cannot be saved: {broken} holds NaN or infinity; "
             "fit it again with a smaller learning_rate"
         )
-    header = {
-        "format": FORMAT,
-        "key": key,
-        "columns": _columns(),
-        "sizes": json.dumps(model.sizes),
-    }
-    write_whole(path, save(state, metadata=header))
+    header = {"key": key, "columns": _columns(), "sizes": model.sizes}
+    write_tensors(path, FORMAT, header, state)
 
 
 def load_autoencoder(path: str | os.PathLike[str]) -> GraphAutoencoder:
@@ -136,18 +129,19 @@ def weights_digest(model: nn.Module, how: str = "") -> str:
     return digest.hexdigest()
 
 
-def _columns() -> str:
-    return json.dumps([column.name for column in (*NODE_COLUMNS, *EDGE_COLUMNS)])
+def _columns() -> list[str]:
+    return [column.name for column in (*NODE_COLUMNS, *EDGE_COLUMNS)]
 
 
-def _checked_sizes(header: Mapping[str, str]) -> dict[str, Any]:
+def _checked_sizes(header: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of the auto-encoder; nothing large is made before they are checked.
 
     Raises:
         KeyError: one is missing.
+        TypeError: there are none.
         ValueError: one is of another kind, or too large.
     """
-    sizes = json.loads(header["sizes"])
+    sizes = header["sizes"]
     for name, largest in _LARGEST.items():
         if type(sizes[name]) is not int or not 1 <= sizes[name] <= largest:
             raise ValueError(f"{name} (={sizes[name]!r}) must be in [1, {largest}]")

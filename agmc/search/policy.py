@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 from torch import Tensor
 
 from agmc.agents.agent import Agent
 from agmc.embedding.embedding import Embedding
-from agmc.tensor_file import read_tensors
-from agmc.whole_file import digest_of, write_whole
+from agmc.tensor_file import read_tensors, write_tensors
+from agmc.whole_file import digest_of
 
 FORMAT = "agmc policy 1"
 
@@ -134,11 +133,8 @@ class Policy:
             return
         path = Path(self.save).expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = {"format": FORMAT, "run": run, **_described(agent, embedding)}
-        state = dict(sorted(agent.policy_state().items()))
-        # One entry: several would stand in another order each time.
-        metadata = {"policy": json.dumps(header)}
-        write_whole(path, safetensors.torch.save(state, metadata=metadata))
+        header = {"run": run, **_described(agent, embedding)}
+        write_tensors(path, FORMAT, header, agent.policy_state())
 
     def kept(self, run: str) -> bool:
         """Whether there is nothing to save, or a search of this name has done it."""
@@ -178,6 +174,4 @@ def _described(agent: Agent, embedding: Embedding) -> dict[str, str]:
 
 
 def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
-    return read_tensors(
-        path, FORMAT, way_out="write one with policy.save", entry="policy"
-    )
+    return read_tensors(path, FORMAT, way_out="write one with policy.save")

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
-import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from agmc.embedding import checkpoint
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.checkpoint import key_of, load_autoencoder, save_autoencoder
+from agmc.embedding.messages import LAYERS
 from agmc.embedding.pyg import GraphConverter
 from agmc.embedding.sensitivity import Measured
+from agmc.embedding.starting import SHIPPED, starting_file
+from agmc.tensor_file import read_tensors, write_tensors
 from tests.embedding.embedding_nets import chain_graph
 
 
@@ -28,9 +32,21 @@ def path(model, tmp_path):
     return path
 
 
-def header_of(path):
-    size = int.from_bytes(path.read_bytes()[:8], "little")
-    return json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"]
+def content_of(path):
+    """Header and tensors."""
+    return read_tensors(path, checkpoint.FORMAT, way_out="")
+
+
+def change(path, *, sizes=None, **tensors):
+    """Puts others in the place of what a file holds; None stands for left out."""
+    header, state = content_of(path)
+    changed = {**state, **tensors}
+    write_tensors(
+        path,
+        checkpoint.FORMAT,
+        header if sizes is None else {**header, "sizes": sizes},
+        {name: value for name, value in changed.items() if value is not None},
+    )
 
 
 def test_round_trip(model, path):
@@ -53,6 +69,31 @@ def test_the_second_head_comes_along(tmp_path):
     assert torch.equal(again.sensitivity(described), model.sensitivity(described))
 
 
+@pytest.mark.parametrize("encoder", LAYERS)
+def test_shipped_files_are_what_would_be_saved_again(encoder, tmp_path):
+    shipped = starting_file(SHIPPED, encoder=encoder)
+    again = tmp_path / "again.safetensors"
+    save_autoencoder(load_autoencoder(shipped), again, key=key_of(shipped))
+    assert again.read_bytes() == shipped.read_bytes()
+
+
+def test_another_process_writes_the_same_bytes(tmp_path):
+    code = (
+        "import sys\n"
+        "from agmc.embedding.checkpoint import *\n"
+        "model, key = load_autoencoder(sys.argv[1]), key_of(sys.argv[1])\n"
+        "save_autoencoder(model, sys.argv[2], key=key)\n"
+    )
+    shipped = starting_file(SHIPPED, encoder="gin")
+    again = tmp_path / "again.safetensors"
+    subprocess.run(
+        [sys.executable, "-c", code, shipped, again],
+        env={**os.environ, "PYTHONHASHSEED": "12345"},
+        check=True,
+    )
+    assert again.read_bytes() == shipped.read_bytes()
+
+
 def test_truncated(path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="damaged, or no graph auto-encoder"):
@@ -68,7 +109,7 @@ def test_garbage(path, content):
 
 def test_foreign_safetensors(tmp_path):
     path = tmp_path / "other.safetensors"
-    save_file({"weight": torch.zeros(2)}, path)
+    write_tensors(path, "agmc policy 1", {}, {"weight": torch.zeros(2)})
     with pytest.raises(ValueError, match="format None"):
         load_autoencoder(path)
 
@@ -79,17 +120,13 @@ def test_missing(tmp_path):
 
 
 def test_weights_of_other_sizes(path):
-    state, header = load_file(path), header_of(path)
-    state["decoder.nodes.0.weight"] = torch.zeros(16, 7)
-    save_file(state, path, metadata=header)
+    change(path, **{"decoder.nodes.0.weight": torch.zeros(16, 7)})
     with pytest.raises(ValueError, match="damaged"):
         load_autoencoder(path)
 
 
 def test_missing_weights(path):
-    state, header = load_file(path), header_of(path)
-    del state["encoder.output.weight"]
-    save_file(state, path, metadata=header)
+    change(path, **{"encoder.output.weight": None})
     with pytest.raises(ValueError, match="damaged"):
         load_autoencoder(path)
 
@@ -104,33 +141,40 @@ def test_other_columns(path, monkeypatch):
     "sizes",
     [
         "",
-        "[]",
-        '{"encoder": "gin", "dim": 8, "hidden": 16}',
-        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 3, "ratios": []}',
-        '{"encoder": "gcn", "dim": 8, "hidden": 16, "layers": 2, "ratios": []}',
-        '{"encoder": "bert", "dim": 8, "hidden": 16, "layers": 2, "ratios": []}',
-        '{"encoder": ["gin"], "dim": 8, "hidden": 16, "layers": 2, "ratios": []}',
-        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": true, "ratios": []}',
-        '{"encoder": "gin", "dim": 8, "hidden": 1000000000, "layers": 2, "ratios": []}',
-        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 2, "ratios": 1}',
-        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 2, "ratios": ["a"]}',
-        '{"encoder": "gin", "dim": 8, "hidden": 16, "layers": 2, "ratios": [0.5]}',
-        '{"encoder": "gin", "dim": 8.0, "hidden": 16, "layers": 2, "ratios": []}',
+        [],
+        {"layers": None},
+        {"layers": 3},
+        {"encoder": "gcn"},
+        {"encoder": "bert"},
+        {"encoder": ["gin"]},
+        {"layers": True},
+        {"hidden": 1000000000},
+        {"ratios": 1},
+        {"ratios": ["a"]},
+        {"ratios": [0.5]},
+        {"dim": 8.0},
     ],
 )
-def test_hostile_sizes(path, sizes):
-    save_file(load_file(path), path, metadata={**header_of(path), "sizes": sizes})
+def test_hostile_sizes(path, model, sizes):
+    named = isinstance(sizes, dict)
+    change(path, sizes={**model.sizes, **sizes} if named else sizes)
+    with pytest.raises(ValueError, match="damaged"):
+        load_autoencoder(path)
+
+
+@pytest.mark.parametrize("name", ["encoder", "layers", "ratios"])
+def test_missing_sizes(path, model, name):
+    change(path, sizes={n: size for n, size in model.sizes.items() if n != name})
     with pytest.raises(ValueError, match="damaged"):
         load_autoencoder(path)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_weights_that_are_not_finite(path, model, value):
-    state, header = load_file(path), header_of(path)
-    state["encoder.output.bias"][0] = value
-    save_file(state, path, metadata=header)
-    with pytest.raises(ValueError, match="output.bias holds NaN or infinity"):
-        load_autoencoder(path)
-    model.load_state_dict(state)
+    bias = model.encoder.output.bias.detach()
+    bias[0] = value
     with pytest.raises(ValueError, match="cannot be saved: encoder.output.bias"):
         save_autoencoder(model, path)
+    change(path, **{"encoder.output.bias": bias})
+    with pytest.raises(ValueError, match="output.bias holds NaN or infinity"):
+        load_autoencoder(path)
