@@ -25,7 +25,8 @@ import agmc
 from agmc.compression.importance import l1
 from agmc.cost.model import CostModel
 from agmc.data.imagefolder import load_imagefolder
-from agmc.embedding.checkpoint import key_of, load_autoencoder, save_autoencoder
+from agmc.embedding.autoencoder import GraphAutoencoder
+from agmc.embedding.checkpoint import kept_autoencoder, load_autoencoder
 from agmc.embedding.starting import SHIPPED, starting_file
 from agmc.models.weights import load_model
 from agmc.plan import Plan, PlanSpace
@@ -242,15 +243,17 @@ def with_head(left_out: str, results: Path) -> Path:
     path = results / f"without_{left_out}.safetensors"
     shipped = starting_file(SHIPPED, encoder="gin")
     files = [shipped, *sorted(MEASURED.glob("*.json"))]
-    key = json.dumps([left_out, *map(digest_of, files)])
-    if not path.exists() or key_of(path) != key:
+
+    def make() -> GraphAutoencoder:
         networks = measured_networks(MEASURED)
         model = load_autoencoder(shipped)
         others = [n for n in networks.values() if n.family != left_out]
         model.head().learn(
             [model.measured(n.graph, n.sensitivity.drops) for n in others]
         )
-        save_autoencoder(model, path, key=key)
+        return model
+
+    kept_autoencoder(path, json.dumps([left_out, *map(digest_of, files)]), make)
     return path
 
 

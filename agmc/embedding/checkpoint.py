@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS
@@ -52,31 +52,7 @@ def load_autoencoder(path: str | os.PathLike[str]) -> GraphAutoencoder:
     Raises:
         ValueError: the file is missing, damaged, foreign, or of other graph attributes.
     """
-    header, state = read_tensors(path, FORMAT, way_out=_WAY_OUT)
-    if header.get("columns") != _columns():
-        raise ValueError(
-            f"{path} was fitted on other graph attributes than this version has; "
-            "delete it to fit a new one"
-        )
-    try:
-        model = GraphAutoencoder(**_checked_sizes(header))
-        model.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} is a damaged graph auto-encoder: weights are missing or do not "
-            "fit each other; delete it to fit a new one"
-        ) from error
-    return model
-
-
-def key_of(path: str | os.PathLike[str]) -> str:
-    """The key that a graph auto-encoder was saved with.
-
-    Raises:
-        ValueError: the file is missing, damaged or foreign.
-    """
-    header, _ = read_tensors(path, FORMAT, way_out=_WAY_OUT)
-    return str(header.get("key", ""))
+    return _built(path, *read_tensors(path, FORMAT, way_out=_WAY_OUT))
 
 
 def kept_autoencoder(
@@ -94,8 +70,10 @@ def kept_autoencoder(
     Raises:
         ValueError: the file is damaged or foreign; it is left alone.
     """
-    if path is not None and path.exists() and key_of(path) == key:
-        return load_autoencoder(path)
+    if path is not None and path.exists():
+        header, state = read_tensors(path, FORMAT, way_out=_WAY_OUT)
+        if header.get("key") == key:
+            return _built(path, header, state)
     model = make()
     if path is not None:
         save_autoencoder(model, path, key=key)
@@ -127,6 +105,26 @@ def weights_digest(model: nn.Module, how: str = "") -> str:
     for name, value in model.state_dict().items():
         digest.update(f"{name} {value.tolist()}".encode())
     return digest.hexdigest()
+
+
+def _built(
+    path: str | os.PathLike[str], header: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> GraphAutoencoder:
+    """The auto-encoder of a header and weights; the path is for messages."""
+    if header.get("columns") != _columns():
+        raise ValueError(
+            f"{path} was fitted on other graph attributes than this version has; "
+            "delete it to fit a new one"
+        )
+    try:
+        model = GraphAutoencoder(**_checked_sizes(header))
+        model.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} is a damaged graph auto-encoder: weights are missing or do not "
+            "fit each other; delete it to fit a new one"
+        ) from error
+    return model
 
 
 def _columns() -> list[str]:

@@ -9,7 +9,11 @@ import torch
 
 from agmc.embedding import checkpoint
 from agmc.embedding.autoencoder import GraphAutoencoder
-from agmc.embedding.checkpoint import key_of, load_autoencoder, save_autoencoder
+from agmc.embedding.checkpoint import (
+    kept_autoencoder,
+    load_autoencoder,
+    save_autoencoder,
+)
 from agmc.embedding.messages import LAYERS
 from agmc.embedding.pyg import GraphConverter
 from agmc.embedding.sensitivity import Measured
@@ -53,7 +57,7 @@ def test_round_trip(model, path):
     again = load_autoencoder(path)
     data = GraphConverter(chain_graph()).data()
     assert torch.equal(again(data), model(data))
-    assert key_of(path) == "what it was learned from"
+    assert content_of(path)[0]["key"] == "what it was learned from"
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -73,7 +77,8 @@ def test_the_second_head_comes_along(tmp_path):
 def test_shipped_files_are_what_would_be_saved_again(encoder, tmp_path):
     shipped = starting_file(SHIPPED, encoder=encoder)
     again = tmp_path / "again.safetensors"
-    save_autoencoder(load_autoencoder(shipped), again, key=key_of(shipped))
+    key = content_of(shipped)[0]["key"]
+    save_autoencoder(load_autoencoder(shipped), again, key=key)
     assert again.read_bytes() == shipped.read_bytes()
 
 
@@ -81,17 +86,43 @@ def test_another_process_writes_the_same_bytes(tmp_path):
     code = (
         "import sys\n"
         "from agmc.embedding.checkpoint import *\n"
-        "model, key = load_autoencoder(sys.argv[1]), key_of(sys.argv[1])\n"
-        "save_autoencoder(model, sys.argv[2], key=key)\n"
+        "model = load_autoencoder(sys.argv[1])\n"
+        "save_autoencoder(model, sys.argv[2], key=sys.argv[3])\n"
     )
     shipped = starting_file(SHIPPED, encoder="gin")
     again = tmp_path / "again.safetensors"
     subprocess.run(
-        [sys.executable, "-c", code, shipped, again],
+        [sys.executable, "-c", code, shipped, again, content_of(shipped)[0]["key"]],
         env={**os.environ, "PYTHONHASHSEED": "12345"},
         check=True,
     )
     assert again.read_bytes() == shipped.read_bytes()
+
+
+def test_what_is_kept_is_read_once_and_what_has_another_key_is_made(
+    path, model, monkeypatch
+):
+    def make():
+        made.append(GraphAutoencoder(dim=4, hidden=8, layers=1))
+        return made[-1]
+
+    def counted(*args, **knobs):
+        read.append(args)
+        return read_tensors(*args, **knobs)
+
+    read, made = [], []
+    monkeypatch.setattr(checkpoint, "read_tensors", counted)
+    kept = kept_autoencoder(path, "what it was learned from", make)
+    assert (kept.sizes, len(read), made) == (model.sizes, 1, [])
+    other = kept_autoencoder(path, "something else", make)
+    assert made == [other]
+    assert content_of(path)[0]["key"] == "something else"
+    assert kept_autoencoder(path, "something else", make).sizes == other.sizes
+    assert len(made) == 1
+    new = path.with_name("new.safetensors")
+    kept_autoencoder(new, "", make)
+    kept_autoencoder(None, "", make)
+    assert len(made) == 3 and new.exists()
 
 
 def test_truncated(path):
@@ -104,7 +135,7 @@ def test_truncated(path):
 def test_garbage(path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="damaged, or no graph auto-encoder"):
-        key_of(path)
+        load_autoencoder(path)
 
 
 def test_foreign_safetensors(tmp_path):
