@@ -24,6 +24,7 @@ from agmc.data import load_digits
 from agmc.export.checkpoint import load, save
 from agmc.models import build, save_weights
 from agmc.plan import Plan
+from agmc.report.progress import Progress
 from agmc.search.sensitivity import Sensitivity
 
 FILES = {
@@ -248,11 +249,19 @@ def test_train_an_embedding_and_search_with_it(
     monkeypatch.setattr(encoder, "NUM_RANDOM", 1)
     base, out = tmp_path / "base", tmp_path / "out"
     folder = measurements(tmp_path / "measured")
+    shown, step = [], Progress.step
+
+    def seen(progress, done, **said):
+        shown.append((done, said.get("note")))
+        step(progress, done, **said)
+
+    monkeypatch.setattr(Progress, "step", seen)
     sizes = ("embedding.encoder=dag", "embedding.dim=8", "embedding.hidden=16")
     chosen = ("embedding=autoencoder", *sizes)
     quick = ("embedding.steps=2", "embedding.corpus_variants=1")
     got = call("train", *chosen, *quick, f"measured={folder}", f"out={base}")
     assert (got.code, got.err) == (0, "")
+    assert shown[:2] == [(0, "small"), (1, "plain")]
     assert {p.name for p in base.iterdir()} == {
         *(".hydra", "run.log", "result.json", "encoder.safetensors")
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -186,9 +187,13 @@ def _measured(job: Job, progress: Progress) -> dict[str, MeasuredNetwork]:
     """The stage of that name: networks for the second head, where there are any."""
     if job.measured is None:
         return {}
-    progress.stage("read")
+    progress.stage("read", unit="network")
+    finished = itertools.count()
     try:
-        return measured_networks(job.measured)
+        return measured_networks(
+            job.measured,
+            on_network=lambda name: progress.step(next(finished), note=name),
+        )
     except (OSError, ValueError) as error:
         raise ValueError(f"measured (={job.measured!r}): {error}") from error
 

@@ -48,7 +48,7 @@ def measured_networks(
 
     Args:
         folder: that holds them.
-        on_network: called with every name.
+        on_network: called with every name, before that network is read.
 
     Raises:
         ValueError: a file is damaged, or a measurement is of another network than the
