@@ -53,7 +53,7 @@ def main() -> None:
     ]
     heads = {
         family: str(with_head(family, options.results))
-        for family in {FAMILY[case.network] for case in cases}
+        for family in {FAMILY[c.network] for c in cases if c.embedding in HEADED}
     }
     in_processes(options.jobs, functools.partial(run, place=place, heads=heads), cases)
     write(HERE, place, SETTINGS)
