@@ -61,7 +61,7 @@ class Case:
 
     Attributes:
         network: NETWORK_*.safetensors are its weights.
-        budget: on the MACs, as `agmc.find_plan` takes it, "macs:0.5".
+        budget: one, as `agmc.find_plan` takes it, "macs:0.5".
         agent: by name.
         seed: of the search.
         embedding: its name; not that of what it starts from.
@@ -76,9 +76,16 @@ class Case:
     episodes: int = EPISODES
 
     @property
+    def metric(self) -> str:
+        """That the budget is on."""
+        return self.budget.partition(":")[0]
+
+    @property
     def name(self) -> str:
-        """Of its folder and file."""
+        """Of its folder and file; a budget on MACs goes without saying."""
         parts = [self.network, self.budget.partition(":")[2].replace("/", "_")]
+        if self.metric != "macs":
+            parts.insert(1, self.metric)
         if self.embedding != "rules":
             parts.append(self.embedding)
         return "_".join([*parts, self.agent, str(self.seed)])
@@ -202,13 +209,14 @@ class Place:
         record = {
             "name": case.name,
             "network": case.network,
+            "metric": case.metric,
             "budget": float(case.budget.partition(":")[2]),
             "agent": case.agent,
             "embedding": case.embedding,
             "seed": case.seed,
             "curve": curve,
             "keep_ratio": dict(found.plan.keep_ratio),
-            "macs": found.cost.macs,
+            **found.cost.known(),
             "whole": network.whole(found.plan).accuracy,
             # Of the last call, where the search was cut off and went on.
             "seconds": spent[0],
@@ -227,10 +235,13 @@ class Place:
         write_whole(file, json.dumps({"accuracy": share}) + "\n")
         return f"{file.stem}: {share:.4f}"
 
-    def records(self) -> Iterator[dict[str, Any]]:
-        """Of all runs that are there."""
+    def records(self, metric: str = "macs") -> Iterator[dict[str, Any]]:
+        """Of all runs that are there with a budget on the metric."""
+        unsaid = {"embedding": "rules", "metric": "macs"}
         for file in sorted(self.results.glob("*[0-9].json")):
-            yield {"embedding": "rules", **json.loads(file.read_text())}
+            record = {**unsaid, **json.loads(file.read_text())}
+            if record["metric"] == metric:
+                yield record
 
 
 def with_head(left_out: str, results: Path) -> Path:
