@@ -11,6 +11,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from agmc.finite import not_finite
 from agmc.whole_file import write_whole
 
 
@@ -69,11 +70,6 @@ def read_tensors(
             f"{path} is a damaged {kind}: {broken} holds NaN or infinity; {way_out}"
         )
     return header, state
-
-
-def not_finite(state: Mapping[str, Tensor]) -> str:
-    """Name of the first tensor with NaN or infinity; empty where there is none."""
-    return next((name for name, t in state.items() if not t.isfinite().all()), "")
 
 
 def _kind(format_name: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from agmc.tensor_file import not_finite, read_tensors, write_tensors
+from agmc.tensor_file import read_tensors, write_tensors
 
 FORMAT = "agmc thing 3"
 
@@ -73,7 +73,6 @@ def test_files_that_are_missing_or_damaged_are_refused(tmp_path):
 @pytest.mark.parametrize("value", [torch.nan, -torch.inf])
 def test_tensors_that_are_not_finite_are_refused(tmp_path, value):
     state = {"a": torch.arange(2), "b": torch.tensor([0.0, value])}
-    assert not_finite(state) == "b" and not_finite({"a": state["a"]}) == ""
     write_tensors(tmp_path / "file", FORMAT, {}, state)
     with pytest.raises(ValueError, match="damaged thing: b holds NaN or infinity"):
         read(tmp_path / "file")

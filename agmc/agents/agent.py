@@ -208,7 +208,8 @@ class Agent(ABC):
         plays the other's policy, and learning goes on from it without a warm-up.
 
         Raises:
-            ValueError: it learns nothing of the kind, or the tensors do not fit.
+            ValueError: it learns nothing of the kind, or the tensors do not fit or are
+                not finite.
         """
         self.policy_state()
 

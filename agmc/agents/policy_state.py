@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from agmc.finite import not_finite
+
 
 def state_of(module: nn.Module) -> dict[str, Tensor]:
     """A copy of the weights of a module and of its persistent buffers."""
@@ -20,8 +22,8 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Puts weights in the place of those of a module.
 
     Raises:
-        ValueError: they are others than the module has, or of other shapes; the module
-            is untouched.
+        ValueError: they are others than the module has, of other shapes or not finite;
+            the module is untouched.
     """
     check_state(module.state_dict(), state)
     module.load_state_dict(dict(state))
@@ -40,3 +42,8 @@ def check_state(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
                 "here; take the embedding, the agent and as many budgets as it was "
                 "trained with"
             )
+    if broken := not_finite(state):
+        raise ValueError(
+            f"{broken} of the policy holds NaN or infinity; train it again with lower "
+            "learning rates"
+        )

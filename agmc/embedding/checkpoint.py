@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS
+from agmc.finite import not_finite
 from agmc.plan import PlanSpace
-from agmc.tensor_file import not_finite, read_tensors, write_tensors
+from agmc.tensor_file import read_tensors, write_tensors
 
 FORMAT = "agmc graph auto-encoder 3"
 _WAY_OUT = "give another file, or delete this one to fit a new one"

@@ -234,5 +234,7 @@ def test_a_policy_that_a_critic_cannot_take() -> None:
     state = dict(agent.policy_state())
     with pytest.raises(ValueError, match=r"slopes of the policy is \[9\]"):
         agent.load_policy_state({**state, "slopes": torch.zeros(9)})
+    with pytest.raises(ValueError, match="curves of the policy holds NaN"):
+        agent.load_policy_state({**state, "curves": torch.full((3,), torch.nan)})
     with pytest.raises(ValueError, match="needs context.look"):
         Critic(context()).load_policy_state(state)

@@ -57,6 +57,15 @@ def test_there_is_no_warm_up_after_a_policy_was_loaded(name: str) -> None:
     assert agent.act(row) == pytest.approx(agent.act(row, explore=False), abs=1e-4)
 
 
+@pytest.mark.parametrize("name", AGENTS)
+def test_a_policy_with_nan_is_refused(name: str) -> None:
+    agent = AGENTS[name](context())
+    state = agent.policy_state()
+    broken = next(reversed(state))
+    with pytest.raises(ValueError, match=f"{broken} of the policy holds NaN"):
+        agent.load_policy_state({**state, broken: torch.nan * state[broken]})
+
+
 @pytest.mark.parametrize("build", [Random, Uniform, PPOVector, Greedy])
 def test_agents_without_such_a_policy_refuse(build) -> None:
     try:
@@ -78,6 +87,7 @@ def test_agents_without_such_a_policy_refuse(build) -> None:
             lambda s: s.update(weight=torch.ones(2, 2)),
             r"\[2, 2\], and \[2, 3\] is what",
         ),
+        (lambda s: s["bias"].fill_(torch.nan), "bias of the policy holds NaN"),
     ],
 )
 def test_weights_that_do_not_fit_change_nothing(change, words: str) -> None:
