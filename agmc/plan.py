@@ -7,17 +7,21 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
 
 from agmc.graph.model_graph import ChannelGroup, ModelGraph
 from agmc.whole_file import write_whole
+
+#: What a plan speaks of.
+PARTS = ("keep_ratio", "sparsity", "weight_bits", "act_bits")
+MOST_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,43 @@ class Decision:
 
 @dataclass(frozen=True)
 class Plan:
-    """The share of channels kept of every group.
+    """What stays of a network: channels, weights and bits.
 
     Attributes:
         keep_ratio: channel group name -> share in (0, 1]; a group not named keeps all.
+        sparsity: layer name (see `agmc.graph.weighted.weighted_layers`) -> share of its
+            weights that are zero, in [0, 1); a layer not named keeps all.
+        weight_bits: layer name -> bits of a weight, a whole number in 1..16; weights of
+            a layer not named stay float32.
+        act_bits: layer name -> bits of its input, a whole number in 1..16; the input of
+            a layer not named stays float32.
+
+    Raises:
+        ValueError: a number is out of range.
     """
 
     keep_ratio: Mapping[str, float]
+    sparsity: Mapping[str, float] = field(default_factory=dict)
+    weight_bits: Mapping[str, int] = field(default_factory=dict)
+    act_bits: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "keep_ratio", dict(self.keep_ratio))
+        for part in PARTS:
+            object.__setattr__(self, part, dict(getattr(self, part)))
         for name, ratio in self.keep_ratio.items():
-            number = isinstance(ratio, (int, float)) and not isinstance(ratio, bool)
-            if not number or not 0 < ratio <= 1:
+            if not _is_number(ratio) or not 0 < ratio <= 1:
                 raise ValueError(f"keep_ratio of {name!r} (={ratio}) must be in (0, 1]")
+        for name, share in self.sparsity.items():
+            if not _is_number(share) or not 0 <= share < 1:
+                raise ValueError(f"sparsity of {name!r} (={share}) must be in [0, 1)")
+        for part in ("weight_bits", "act_bits"):
+            for name, bits in getattr(self, part).items():
+                whole = isinstance(bits, int) and not isinstance(bits, bool)
+                if not whole or not 1 <= bits <= MOST_BITS:
+                    raise ValueError(
+                        f"{part} of {name!r} (={bits}) must be a whole number in "
+                        f"1..{MOST_BITS}; leave the layer out to keep float32"
+                    )
 
     @classmethod
     def uniform(cls, space: PlanSpace, keep_ratio: float) -> Plan:
@@ -75,13 +102,42 @@ class Plan:
     @cached_property
     def digest(self) -> str:
         """Twelve hex digits that name the plan."""
-        text = json.dumps(sorted((k, round(v, 9)) for k, v in self.keep_ratio.items()))
+        parts = [
+            sorted((k, round(v, 9)) for k, v in part.items())
+            for part in self._said.values()
+        ]
+        text = json.dumps(parts[0] if len(parts) == 1 else [*self._said, *parts])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    @property
+    def _said(self) -> dict[str, Mapping[str, float]]:
+        """The parts that say something; the channels always do."""
+        parts = {part: getattr(self, part) for part in PARTS}
+        return {k: v for k, v in parts.items() if v or k == "keep_ratio"}
+
+    def to_json(self) -> dict[str, dict[str, float]]:
+        """`{"keep_ratio": {group: ratio}}`, and the other parts where there are any."""
+        return {part: dict(values) for part, values in self._said.items()}
+
+    @classmethod
+    def from_json(cls, record: Any) -> Plan:
+        """Reads what `to_json` made.
+
+        Raises:
+            ValueError: it is no plan.
+        """
+        if not isinstance(record, Mapping) or "keep_ratio" not in record:
+            raise ValueError('expected {"keep_ratio": {group: ratio}}')
+        if unknown := sorted(set(record) - set(PARTS)):
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
+        for part, values in record.items():
+            if not isinstance(values, Mapping):
+                raise ValueError(f"{part} must map names to numbers")
+        return cls(**{part: values for part, values in record.items()})
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes `{"keep_ratio": {group: ratio}}` as JSON, whole or not at all."""
-        text = json.dumps({"keep_ratio": dict(self.keep_ratio)}, indent=2)
-        write_whole(path, text + "\n")
+        """Writes `to_json`, whole or not at all."""
+        write_whole(path, json.dumps(self.to_json(), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Plan:
@@ -92,22 +148,8 @@ class Plan:
             OSError: it cannot be read.
         """
         try:
-            record = json.loads(Path(path).read_text())
-            ratios = {str(k): v for k, v in record["keep_ratio"].items()}
-        except (
-            *(json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError),
-            RecursionError,
-        ) as error:
-            raise ValueError(
-                f'{path} is no plan: expected {{"keep_ratio": {{group: ratio}}}}'
-            ) from error
-        except AttributeError as error:
-            raise ValueError(
-                f"{path} is no plan: keep_ratio must map group names to ratios"
-            ) from error
-        try:
-            return cls(ratios)
-        except ValueError as error:
+            return cls.from_json(json.loads(Path(path).read_text()))
+        except (ValueError, RecursionError) as error:  # no text and no JSON as well
             raise ValueError(f"{path} is no plan: {error}") from error
 
 
@@ -232,3 +274,7 @@ def _steps(names: Sequence[str], round_to: int | Mapping[str, int]) -> list[int]
 def _decision(group: ChannelGroup, min_keep_ratio: float, step: int) -> Decision:
     minimum = max(1, math.ceil(min_keep_ratio * group.size - 1e-9))
     return Decision(group.name, group.size, min(minimum, group.size), step)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -127,10 +127,7 @@ class EpisodeLog:
     def _line(self, record: EpisodeRecord) -> bytes:
         fields = {
             "episode": record.episode,
-            "plan": {
-                "digest": record.plan.digest,
-                "keep_ratio": dict(record.plan.keep_ratio),
-            },
+            "plan": {"digest": record.plan.digest, **record.plan.to_json()},
             "reward": record.reward,
             "accuracy": record.accuracy,
             "cost": record.cost.known(),
@@ -146,7 +143,7 @@ class EpisodeLog:
 def _record(fields: dict[str, Any]) -> EpisodeRecord:
     return EpisodeRecord(
         episode=int(fields["episode"]),
-        plan=Plan({str(k): v for k, v in fields["plan"]["keep_ratio"].items()}),
+        plan=Plan.from_json({k: v for k, v in fields["plan"].items() if k != "digest"}),
         reward=float(fields["reward"]),
         accuracy=float(fields["accuracy"]),
         cost=Cost(**{name: 0 + value for name, value in fields["cost"].items()}),

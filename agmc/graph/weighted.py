@@ -1,0 +1,43 @@
+"""Weighted layers: the operations whose weights can be made sparse or quantised."""
+
+from __future__ import annotations
+
+from agmc.graph.program import Operation, Program, name_of
+
+#: Operator -> dimension of the weight that counts the channels it makes.
+OUTPUT_DIM = {
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "linear"), 0),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), 1),
+}
+
+
+def weighted_layers(program: Program) -> dict[str, Operation]:
+    """Layer name -> the convolution or linear layer, in execution order.
+
+    The name is that of the weight without its `.weight`. Left out are weights that
+    anything else reads as well: what is done to them would be done to others.
+    """
+    readers: dict[str, int] = {}
+    for operation in program.operations:
+        for name in operation.refs():
+            readers[name] = readers.get(name, 0) + 1
+    found = {}
+    for operation in program.operations:
+        if operation.kind not in OUTPUT_DIM or len(operation.args) < 2:
+            continue
+        weight = name_of(operation.args[1])
+        if weight in program.parameters and readers[weight] == 1:
+            found[layer_name(weight)] = operation
+    return found
+
+
+def layer_name(weight: str) -> str:
+    """`conv1` of the parameter `conv1.weight`; other names are left as they are."""
+    return weight.removesuffix(".weight")
+
+
+def weight_of(operation: Operation) -> str:
+    """Qualified name of the weight of a layer of `weighted_layers`."""
+    weight = name_of(operation.args[1])
+    assert weight is not None
+    return weight
