@@ -41,3 +41,9 @@ def weight_of(operation: Operation) -> str:
     weight = name_of(operation.args[1])
     assert weight is not None
     return weight
+
+
+def beside(weight: str, part: str) -> str:
+    """Name for another tensor of the same layer: `conv1.bias` beside `conv1.weight`."""
+    layer = layer_name(weight)
+    return f"{layer}_{part}" if layer == weight else f"{layer}.{part}"

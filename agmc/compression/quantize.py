@@ -1,0 +1,119 @@
+"""Quantisation: weights and activations on few numbers, as operations of the network.
+
+The quantised network is a `GraphNetwork` whose program rounds: behind every weight and
+behind the activations that are to be coarse stands a fake-quantise operator of torch,
+with its step size as a parameter. So it trains like any other network (the gradient
+passes the rounding straight through, and that of the step sizes is LSQ's: Esser et al.
+2020, arXiv 1902.08153), is saved and loaded without code of its own, and computes in
+float32 what integers would compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from agmc.compression.calibration import Calibration, mse
+from agmc.compression.fold import fold_batch_norms
+from agmc.compression.quantized_values import QuantizedValues
+from agmc.compression.ranges import Range, measure_ranges
+from agmc.compression.rounding import Rounding
+from agmc.graph.network import GraphNetwork
+from agmc.graph.program import Operation, Program
+from agmc.graph.weighted import weighted_layers
+from agmc.plan import Plan
+
+WEIGHTS = ("uniform", "codebook")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization:
+    """How a network is quantised.
+
+    Attributes:
+        weights: "uniform", evenly spaced numbers, symmetric around 0, a step size for
+            each output channel; or "codebook", numbers of k-means for each layer.
+        calibration: chooses the grid of an activation, see
+            `agmc.compression.calibration`.
+        learn_scales: whether a training moves the step sizes of weights and
+            activations; those of a codebook always move.
+
+    Raises:
+        ValueError: there are no such weights.
+    """
+
+    weights: str = "uniform"
+    calibration: Calibration = mse
+    learn_scales: bool = True
+
+    def __post_init__(self) -> None:
+        if self.weights not in WEIGHTS:
+            raise ValueError(
+                f"weights (={self.weights!r}) must be one of {', '.join(WEIGHTS)}"
+            )
+
+    def apply(
+        self, network: GraphNetwork, plan: Plan, batches: Iterable[Tensor] = ()
+    ) -> GraphNetwork:
+        """The network with its batch norms folded and the bits of the plan.
+
+        Args:
+            network: pruned, float32; left as it was.
+            plan: whose `weight_bits` and `act_bits` are carried out. Zeros of layers
+                that its `sparsity` names stay zeros.
+            batches: training inputs [N, ...] to measure the activations on; needed
+                where the plan has `act_bits`.
+
+        Raises:
+            ValueError: the plan names other layers or too few bits, or there are no
+                batches.
+        """
+        folded = fold_batch_norms(network)
+        values = QuantizedValues.of(folded.program, plan.act_bits)
+        names = {*values.made, *(value for _, value in values.read)}
+        ranges = measure_ranges(folded, names, batches) if names else {}
+        return self.rounded(folded, plan, values, ranges)
+
+    def rounded(
+        self,
+        folded: GraphNetwork,
+        plan: Plan,
+        values: QuantizedValues,
+        ranges: Mapping[str, Range],
+    ) -> GraphNetwork:
+        """`apply` where the activations were measured before.
+
+        Args:
+            folded: what `fold_batch_norms` made.
+            plan: see `apply`.
+            values: the activations that the plan rounds.
+            ranges: of all these activations.
+        """
+        rounding = Rounding(folded, learns=self.learn_scales)
+        layers = _known(folded.program, plan)
+        for name, bits in plan.weight_bits.items():
+            if self.weights == "codebook":
+                sparse = plan.sparsity.get(name, 0) > 0
+                rounding.shared(layers[name], bits, sparse=sparse)
+            else:
+                rounding.weight(layers[name], bits)
+        for value, bits in values.made.items():
+            seen = ranges[value]
+            rounding.value(value, self.calibration(seen, bits), bits, seen.features)
+        for (reader, value), bits in values.read.items():
+            seen = ranges[value]
+            grid = self.calibration(seen, bits)
+            rounding.read(reader, value, grid, bits, seen.features)
+        return rounding.network()
+
+
+def _known(program: Program, plan: Plan) -> dict[str, Operation]:
+    """The layers of the network, if the plan names no others."""
+    layers = weighted_layers(program)
+    if unknown := sorted(set(plan.weight_bits) - set(layers)):
+        raise ValueError(
+            f"weight_bits names {unknown[0]!r}; the layers are {', '.join(layers)}"
+        )
+    return layers

@@ -1,0 +1,110 @@
+"""QuantizedValues: which activations of a network are rounded, and to how many bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agmc.graph.program import Operation, Program
+from agmc.graph.weighted import weighted_layers
+
+#: Make no new numbers: rounding what they read rounds what they make.
+_CARRIERS = frozenset(
+    {
+        *("max_pool1d", "max_pool2d", "max_pool3d", "flatten", "view", "reshape"),
+        *("permute", "transpose", "contiguous", "clone", "squeeze", "unsqueeze"),
+        *("chunk", "split", "split_with_sizes", "unbind", "getitem", "slice"),
+        *(
+            "pad",
+            "select",
+            "narrow",
+            "pixel_shuffle",
+            "pixel_unshuffle",
+            "channel_shuffle",
+        ),
+    }
+)
+#: Computed on integers by runtimes, if all that they read is rounded.
+_ON_INTEGERS = frozenset(
+    {"add", "mul", "cat", "mean", "avg_pool2d", "adaptive_avg_pool2d"}
+)
+#: Of what is read by `_ON_INTEGERS`.
+RESIDUAL_BITS = 8
+
+
+@dataclass
+class QuantizedValues:
+    """Where activations are rounded.
+
+    A layer with `act_bits` reads its input rounded to them. What is added, multiplied,
+    joined or averaged is rounded to 8 bits as well, so that a runtime can compute the
+    whole network on integers. A value is rounded where it is made, once and for all its
+    readers; a layer that takes fewer bits than others rounds it again.
+
+    Attributes:
+        made: value -> bits, rounded where it is made.
+        read: (operation, value) -> bits, rounded again for this reader.
+    """
+
+    made: dict[str, int] = field(default_factory=dict)
+    read: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, program: Program, act_bits: Mapping[str, int]) -> QuantizedValues:
+        """The activations that a plan rounds.
+
+        Args:
+            program: of the network.
+            act_bits: layer name -> bits of its input; empty rounds nothing.
+
+        Raises:
+            ValueError: it names a layer that the network does not have.
+        """
+        layers = weighted_layers(program)
+        if unknown := sorted(set(act_bits) - set(layers)):
+            raise ValueError(
+                f"act_bits names {unknown[0]!r}; the layers are {', '.join(layers)}"
+            )
+        result = cls()
+        if not act_bits:
+            return result
+        asked = {layers[name].name: bits for name, bits in act_bits.items()}
+        operations = {op.name: op for op in program.operations}
+        activations = _activations(program)
+        reads = []
+        for operation in program.operations:
+            for value in _read(operation, activations):
+                if operation.name in asked or operation.kind in _ON_INTEGERS:
+                    bits = asked.get(operation.name, RESIDUAL_BITS)
+                    reads.append((operation.name, value, bits))
+        for _, value, bits in reads:
+            source = _source(operations, value)
+            result.made[source] = max(bits, result.made.get(source, 0))
+        for reader, value, bits in reads:
+            if bits < result.made[_source(operations, value)]:
+                result.read[reader, value] = bits
+        return result
+
+
+def _activations(program: Program) -> set[str]:
+    """The values that depend on an input."""
+    found = set(program.inputs)
+    for operation in program.operations:
+        if found.intersection(operation.refs()):
+            found.add(operation.name)
+    return found
+
+
+def _read(operation: Operation, activations: set[str]) -> list[str]:
+    """The activations that an operation computes with."""
+    names = [name for name in operation.refs() if name in activations]
+    if operation.kind in ("add", "mul") and len(names) < 2:
+        return []  # the other is a constant: not on integers
+    return list(dict.fromkeys(names))
+
+
+def _source(operations: Mapping[str, Operation], value: str) -> str:
+    """Where the numbers of a value were made."""
+    while value in operations and operations[value].kind in _CARRIERS:
+        value = next(operations[value].refs())
+    return value

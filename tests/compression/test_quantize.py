@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from graph_nets import NETS, flat, make, quiet_trace
+from torch import nn
+
+from agmc.compression.calibration import minmax
+from agmc.compression.fold import fold_batch_norms, state_of
+from agmc.compression.prune import Pruner
+from agmc.compression.quantize import Quantization
+from agmc.export.checkpoint import load, save
+from agmc.graph.network import GraphNetwork
+from agmc.graph.weighted import weighted_layers
+from agmc.plan import Plan
+
+
+def network_of(name):
+    net, inputs = make(name)
+    graph = quiet_trace(net, inputs)
+    return Pruner(net, graph).prune(Plan({})), inputs
+
+
+def all_bits(network, weight_bits=8, act_bits=8, **parts):
+    layers = weighted_layers(network.program)
+    return Plan(
+        {},
+        weight_bits=dict.fromkeys(layers, weight_bits) if weight_bits else {},
+        act_bits=dict.fromkeys(layers, act_bits) if act_bits else {},
+        **parts,
+    )
+
+
+def computed(network, inputs, kind):
+    """Operation -> what the operations of a kind compute."""
+    seen = {}
+
+    class Watched(GraphNetwork):
+        def _run(self, step, values):
+            value = super()._run(step, values)
+            if kind in step.operation.kind:
+                seen[step.operation.name] = value.detach()
+            return value
+
+    Watched(network.program, state_of(network)).eval()(*inputs)
+    return seen
+
+
+@pytest.mark.parametrize("name", [name for name in NETS if name != "several_inputs"])
+def test_many_bits_change_little_and_fewer_change_more(name):
+    network, inputs = network_of(name)
+    before = {n: v.clone() for n, v in state_of(network).items()}
+    errors = []
+    for bits in (12, 8, 4):
+        plan = all_bits(network, bits, bits)
+        quantized = Quantization(calibration=minmax).apply(network, plan, inputs)
+        with torch.no_grad():
+            pairs = zip(flat(quantized(*inputs)), flat(network(*inputs)), strict=True)
+            error = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+        errors.append(error)
+    assert errors[0] < 0.02 and errors[0] < errors[1] < errors[2]
+    assert all(torch.equal(before[n], v) for n, v in state_of(network).items())
+
+
+def test_weights_lie_on_the_grid_of_their_channel():
+    network, inputs = network_of("chain")
+    folded = state_of(fold_batch_norms(network))
+    quantized = Quantization().apply(network, all_bits(network, 3, None))
+    made = computed(quantized, inputs, "per_channel")
+    assert list(made) == ["conv1_weight_q", "conv2_weight_q", "linear_weight_q"]
+    state = state_of(quantized)
+    for layer in ("conv1", "conv2", "linear"):
+        scale = state[f"{layer}.scale"]
+        rounded = made[f"{layer}_weight_q"]
+        codes = rounded.flatten(1) / scale[:, None]
+        assert codes.allclose(codes.round(), atol=1e-5)
+        assert codes.round().unique().tolist() == [-3, -2, -1, 0, 1, 2, 3]
+        # No other step size of the candidates is better for a channel.
+        row = folded[f"{layer}.weight"][0].flatten()
+        for step in torch.linspace(0.05, 1.5, 50) * row.abs().max() / 3:
+            near = (row / step).round().clamp(-3, 3) * step
+            error = (rounded[0].flatten() - row).square().sum()
+            assert error <= 1.15 * (near - row).square().sum()
+    assert not computed(quantized, inputs, "per_tensor")
+
+
+def test_eight_bits_keep_the_largest_weight():
+    network, inputs = network_of("chain")
+    folded = state_of(fold_batch_norms(network))["conv1.weight"]
+    quantized = Quantization().apply(network, all_bits(network, 8, None))
+    rounded = computed(quantized, inputs, "per_channel")["conv1_weight_q"]
+    largest = folded.flatten(1).abs().max(1)
+    assert torch.allclose(rounded.flatten(1).abs().amax(1), largest.values)
+    assert ((rounded - folded).abs().flatten(1).amax(1) <= largest.values / 253).all()
+
+
+def test_activations_take_the_values_of_their_grid():
+    network, inputs = network_of("residual")
+    quantized = Quantization().apply(network, all_bits(network, 8, 2), inputs)
+    made = computed(quantized, inputs, "per_tensor")
+    counts = {name: len(value.unique()) for name, value in made.items()}
+    # 2 bits: the inputs of the network, of the block's second convolution and of the
+    # head, and what is added where the first convolution reads it. 8 bits: what is
+    # added and what is averaged.
+    assert sum(n <= 4 for n in counts.values()) == 4
+    assert sum(4 < n <= 256 for n in counts.values()) == 3
+    again = [name for name in counts if "_reads_" in name]
+    assert len(again) == 1 and counts[again[0]] <= 4
+
+
+def test_codebooks_share_few_numbers_and_zeros_stay():
+    network, inputs = network_of("chain")
+    with torch.no_grad():
+        network.conv2.weight[0, :4] = 0
+    zeros = network.conv2.weight == 0
+    plan = all_bits(network, 2, None, sparsity={"conv2": 0.1})
+    quantized = Quantization(weights="codebook").apply(network, plan)
+    made = computed(quantized, inputs, "take")
+    numbers = {name: len(value.unique()) for name, value in made.items()}
+    assert numbers == {"conv1_weight_q": 4, "conv2_weight_q": 4, "linear_weight_q": 4}
+    assert torch.equal(made["conv2_weight_q"] == 0, zeros)
+    assert len(state_of(quantized)["conv2.codebook"]) == 3
+    one = Quantization(weights="codebook").apply(network, all_bits(network, 1, None))
+    assert len(computed(one, inputs, "take")["conv1_weight_q"].unique()) == 2
+    evenly = Quantization().apply(network, plan)
+    assert (computed(evenly, inputs, "per_channel")["conv2_weight_q"][zeros] == 0).all()
+
+
+@pytest.mark.parametrize("weights", ["uniform", "codebook"])
+def test_a_training_moves_weights_step_sizes_and_centroids(weights):
+    network, inputs = network_of("residual")
+    plan = all_bits(network, 3, 4, sparsity={"conv1": 0.5})
+    for learns in (True, False):
+        quantized = Quantization(weights=weights, learn_scales=learns).apply(
+            network, plan, inputs
+        )
+        before = {n: p.detach().clone() for n, p in quantized.named_parameters()}
+        quantized.train()
+        optimizer = torch.optim.SGD(
+            [p for p in quantized.parameters() if p.requires_grad], lr=0.01
+        )
+        quantized(*inputs).square().sum().backward()
+        optimizer.step()
+        moved = {
+            name
+            for name, p in quantized.named_parameters()
+            if not torch.equal(p, before[name])
+        }
+        trained = {n for n in before if learns or not n.endswith("scale")}
+        assert moved == trained
+        table = [n for n in before if n.endswith("codebook")]
+        assert bool(table) == (weights == "codebook")
+        assert not any(n.endswith("zero_point") for n in before)
+
+
+def test_step_sizes_learn_by_the_gradient_of_lsq():
+    network = one_layer([0.3, 1.2, 5.0])
+    quantized = Quantization(calibration=minmax).apply(
+        network, Plan({}, weight_bits={"linear": 3}), ()
+    )
+    scale = quantized.get_parameter("linear.scale")
+    with torch.no_grad():
+        scale.fill_(1.0)
+    quantized(torch.ones(1, 3)).sum().backward()
+    # -w/s + round(w/s) inside the grid, the end of the grid outside (eq. 3 of LSQ),
+    # times 1 / sqrt(3 weights * 3).
+    expected = ((0 - 0.3) + (1 - 1.2) + 3) / 3
+    assert scale.grad.tolist() == pytest.approx([expected], rel=1e-5)
+    # Straight through inside, nothing outside.
+    weight = quantized.get_parameter("linear.weight")
+    assert weight.grad.tolist() == [[1, 1, 0]]
+
+
+def one_layer(weights):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 1, bias=False)
+
+        def forward(self, x):
+            return self.linear(x)
+
+    net = Net()
+    with torch.no_grad():
+        net.linear.weight.copy_(torch.tensor([weights]))
+    graph = quiet_trace(net, torch.ones(2, 3))
+    return GraphNetwork(graph.program, graph.state_of(net)).eval()
+
+
+def test_quantized_networks_are_saved_and_loaded(tmp_path):
+    network, inputs = network_of("resnet20")
+    for weights in ("uniform", "codebook"):
+        quantized = Quantization(weights=weights).apply(
+            network, all_bits(network, 4, 6), inputs
+        )
+        save(quantized, tmp_path / "q.safetensors")
+        again = load(tmp_path / "q.safetensors")
+        with torch.no_grad():
+            assert torch.equal(again(*inputs), quantized(*inputs))
+
+
+def test_what_cannot_be_done_is_refused():
+    network, inputs = network_of("chain")
+    quantization = Quantization()
+    with pytest.raises(ValueError, match="weight_bits names 'x'; the layers are conv1"):
+        quantization.apply(network, Plan({}, weight_bits={"x": 8}))
+    with pytest.raises(ValueError, match="act_bits names 'x'; the layers are conv1, c"):
+        quantization.apply(network, Plan({}, act_bits={"x": 8}), inputs)
+    with pytest.raises(ValueError, match=r"weight_bits of conv1.weight \(=1\) must be"):
+        quantization.apply(network, Plan({}, weight_bits={"conv1": 1}))
+    with pytest.raises(ValueError, match="no batches to measure the activations on"):
+        quantization.apply(network, Plan({}, act_bits={"conv1": 8}))
+    with pytest.raises(ValueError, match=r"weights \(='ternary'\) must be one of unif"):
+        Quantization(weights="ternary")
