@@ -20,6 +20,7 @@ from agmc.compression.fold import fold_batch_norms
 from agmc.compression.quantized_values import QuantizedValues
 from agmc.compression.ranges import Range, measure_ranges
 from agmc.compression.rounding import Rounding
+from agmc.compression.whole_biases import round_biases
 from agmc.graph.network import GraphNetwork
 from agmc.graph.program import Operation, Program
 from agmc.graph.weighted import weighted_layers
@@ -106,7 +107,9 @@ class Quantization:
             seen = ranges[value]
             grid = self.calibration(seen, bits)
             rounding.read(reader, value, grid, bits, seen.features)
-        return rounding.network()
+        result = rounding.network()
+        round_biases(result)
+        return result
 
 
 def _known(program: Program, plan: Plan) -> dict[str, Operation]:

@@ -78,10 +78,10 @@ class QuantizedValues:
                     bits = asked.get(operation.name, RESIDUAL_BITS)
                     reads.append((operation.name, value, bits))
         for _, value, bits in reads:
-            source = _source(operations, value)
+            source = source_of(operations, value)
             result.made[source] = max(bits, result.made.get(source, 0))
         for reader, value, bits in reads:
-            if bits < result.made[_source(operations, value)]:
+            if bits < result.made[source_of(operations, value)]:
                 result.read[reader, value] = bits
         return result
 
@@ -103,8 +103,8 @@ def _read(operation: Operation, activations: set[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _source(operations: Mapping[str, Operation], value: str) -> str:
-    """Where the numbers of a value were made."""
+def source_of(operations: Mapping[str, Operation], value: str) -> str:
+    """Where the numbers of a value were made: behind all that only carries them."""
     while value in operations and operations[value].kind in _CARRIERS:
         value = next(operations[value].refs())
     return value

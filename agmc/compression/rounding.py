@@ -20,8 +20,12 @@ LEAST_EVEN_BITS = 2
 #: From so many bits on, clipping the largest weights gains nothing.
 _UNCLIPPED_BITS = 8
 _SHARES = torch.linspace(0.2, 1.0, 33).tolist()
-_PER_CHANNEL = "aten._fake_quantize_learnable_per_channel_affine.default"
-_PER_TENSOR = "aten._fake_quantize_learnable_per_tensor_affine.default"
+#: (values, scale [C], zero_point [C], axis, first code, last code, gain)
+PER_CHANNEL = "aten._fake_quantize_learnable_per_channel_affine.default"
+#: (values, scale [1], zero_point [1], first code, last code, gain)
+PER_TENSOR = "aten._fake_quantize_learnable_per_tensor_affine.default"
+#: (numbers [k], codes)
+SHARED = "aten.take.default"
 
 
 class Rounding:
@@ -64,7 +68,7 @@ class Rounding:
         scale = self._add_scale(beside(name, "scale"), _steps(rows, most, bits))
         zero = self._add(beside(name, "zero_point"), torch.zeros(len(rows)))
         args = (Ref(name), scale, zero, dim, -most, most, _gain(rows[0].numel(), most))
-        made = Operation(_identifier(name), _PER_CHANNEL, args, layer=layer.layer)
+        made = Operation(_identifier(name), PER_CHANNEL, args, layer=layer.layer)
         self._put_before(layer.name, name, made)
 
     def shared(self, layer: Operation, bits: int, *, sparse: bool) -> None:
@@ -94,7 +98,7 @@ class Rounding:
             table = Ref(padded)
         codes_of = self._add(beside(name, "codes"), index)
         made = Operation(
-            _identifier(name), "aten.take.default", (table, codes_of), layer=layer.layer
+            _identifier(name), SHARED, (table, codes_of), layer=layer.layer
         )
         self._put_before(layer.name, name, made)
 
@@ -163,7 +167,7 @@ class Rounding:
         scale = self._add_scale(f"{made}.scale", torch.tensor([grid.scale]))
         zero = self._add(f"{made}.zero_point", torch.tensor([float(grid.zero_point)]))
         args = (Ref(name), scale, zero, 0, most, _gain(features, most))
-        return Operation(made, _PER_TENSOR, args)
+        return Operation(made, PER_TENSOR, args)
 
     def _put_before(self, reader: str, name: str, made: Operation) -> None:
         self._before.setdefault(reader, []).append(made)

@@ -13,41 +13,55 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from agmc.export.deployed import deployed_network
+from agmc.export.onnx_integers import OPSET, translations, with_integers
 from agmc.graph.agreement import TOLERANCE, relative_difference
 from agmc.graph.exported import exported_program
 from agmc.training.modes import kept_modes
+
+#: As `TOLERANCE`, of a network that rounds: sums in another order fall to the other
+#: side of a rounding here and there, which moves an activation by one of 255 steps.
+ROUNDED_TOLERANCE = 4 / 255
 
 
 def save_onnx(
     module: nn.Module,
     path: str | os.PathLike[str],
     example_input: Tensor | Sequence[Tensor],
+    *,
+    int4: bool = False,
 ) -> float:
     """Writes the network as ONNX with a free batch size, and checks it.
 
+    A quantised network is written with `QuantizeLinear` and `DequantizeLinear` where it
+    rounds, and with integers as weights and biases, so that a runtime computes on them.
     The file is written whole or not at all, and only if ONNX Runtime agrees.
 
     Args:
         module: in float32, on the CPU.
         path: of the file.
         example_input: a Tensor or a tuple of Tensors, batch first.
+        int4: whether weights of at most 4 bits are stored with 4: a smaller file, that
+            runtimes may compute with floats.
 
     Returns:
         the largest difference of an output, relative to the largest output.
 
     Raises:
         ValueError: the network cannot be exported, or ONNX Runtime disagrees by more
-            than `TOLERANCE`.
+            than `TOLERANCE`, or `ROUNDED_TOLERANCE` where it rounds.
         OSError: the file cannot be written.
     """
     path = Path(path)
     single = isinstance(example_input, Tensor)
     inputs = (example_input,) if single else tuple(example_input)
-    exported = exported_program(module, inputs)
+    deployed = deployed_network(module)
+    exported = exported_program(deployed or module, inputs)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx-") as folder:
         partial = Path(folder) / "network.onnx"
         try:
@@ -59,17 +73,24 @@ def save_onnx(
                     dynamo=True,
                     external_data=False,
                     verbose=False,
+                    opset_version=None if deployed is None else OPSET,
+                    custom_translation_table=translations(),
                 )
+            if deployed is not None:
+                model = onnx.load(partial)
+                with_integers(model, deployed.weights, int4=int4)
+                onnx.save(model, partial)
             difference = compare_onnx(module, partial, inputs)
         except Exception as error:  # exporter and runtime raise many kinds
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ValueError(
                 f"the network cannot be written as ONNX: {reason}"
             ) from error
-        if not difference <= TOLERANCE:
+        tolerance = TOLERANCE if deployed is None else ROUNDED_TOLERANCE
+        if not difference <= tolerance:
             raise ValueError(
                 f"ONNX Runtime differs from the network by {difference:.1e} of the "
-                f"largest output, more than {TOLERANCE:.0e}; {path} was not written"
+                f"largest output, more than {tolerance:.0e}; {path} was not written"
             )
         os.replace(partial, path)
     return difference

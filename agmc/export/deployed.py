@@ -1,0 +1,162 @@
+"""Deployed: a quantised network as runtimes want it, with whole-number weights beside.
+
+Runtimes compute on integers where an ONNX file has `QuantizeLinear` and
+`DequantizeLinear` around a layer. Activations get the pair where the network rounds
+them; weights are stored as integers in front of a `DequantizeLinear`, and the biases
+between them with the product of both step sizes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agmc.compression.fold import rebuilt, state_of
+from agmc.compression.rounding import PER_CHANNEL, PER_TENSOR, SHARED
+from agmc.graph.network import GraphNetwork
+from agmc.graph.operators import operator_of
+from agmc.graph.program import Operation, Ref, map_refs, name_of
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A weight as whole numbers.
+
+    Attributes:
+        codes: int8 of the weight's shape.
+        scale: float32 [C], step size of every channel.
+        axis: of the channels.
+        bits: of a code.
+    """
+
+    codes: np.ndarray
+    scale: np.ndarray
+    axis: int
+    bits: int
+
+
+@torch.library.custom_op("agmc::rounded", mutates_args=())
+def rounded(
+    values: Tensor, scale: float, zero_point: int, first: int, last: int
+) -> Tensor:
+    """Values [*] on a grid, as floats.
+
+    An operator of its own, because those of torch cannot be exported with a free batch
+    size.
+    """
+    return torch.fake_quantize_per_tensor_affine(values, scale, zero_point, first, last)
+
+
+@rounded.register_fake
+def _(values: Tensor, scale: float, zero_point: int, first: int, last: int) -> Tensor:
+    return torch.empty_like(values)
+
+
+class DeployedNetwork(GraphNetwork):
+    """A quantised network ready to be exported, with all weights made.
+
+    Args:
+        network: left as it was.
+
+    Attributes:
+        weights: name of a parameter -> its codes; of weights on an even grid of at most
+            8 bits.
+    """
+
+    def __init__(self, network: GraphNetwork) -> None:
+        made, weights = _made(network)
+        super().__init__(made.program, state_of(made))
+        self.weights = weights
+        self._grids = {
+            op.name: (op.args[0].name, *_grid(op, state_of(made)), *op.args[3:5])
+            for op in made.program.operations
+            if op.op == PER_TENSOR
+        }
+        self.eval()
+
+    def _run(self, step: Any, values: dict[str, Any]) -> Any:
+        if step.operation.op != PER_TENSOR:
+            return super()._run(step, values)
+        name, *grid = self._grids[step.operation.name]
+        return torch.ops.agmc.rounded(values[name], *grid)
+
+
+def deployed_network(module: torch.nn.Module) -> DeployedNetwork | None:
+    """A network that rounds weights or activations made ready; None for others."""
+    if not isinstance(module, GraphNetwork):
+        return None
+    kinds = {operation.op for operation in module.program.operations}
+    rounds = kinds & {PER_CHANNEL, PER_TENSOR, SHARED}
+    return DeployedNetwork(module) if rounds else None
+
+
+def _made(network: GraphNetwork) -> tuple[GraphNetwork, dict[str, Codes]]:
+    """The network with its rounded weights as parameters, and their codes."""
+    state = state_of(network)
+    values: dict[str, Tensor] = dict(state)
+    renamed: dict[str, str] = {}
+    codes: dict[str, Codes] = {}
+    operations = []
+    for operation in network.program.operations:
+        refs = list(operation.refs())
+        if refs and all(name in values for name in refs) and _makes(operation):
+            values[operation.name] = _result(operation, values)
+            continue
+        for name in refs:
+            if name in values and name not in state and name not in renamed:
+                renamed[name] = f"{name}.made"
+                state[renamed[name]] = values[name]
+        operations.append(_reading(operation, renamed))
+    for operation in network.program.operations:
+        if operation.op == PER_CHANNEL and operation.name in renamed:
+            found = _codes(operation, state)
+            if found.bits <= 8:
+                codes[renamed[operation.name]] = found
+    made = rebuilt(network, operations, state, parameters=list(renamed.values()))
+    return made, codes
+
+
+def _grid(operation: Operation, state: Mapping[str, Tensor]) -> tuple[float, int]:
+    scale, zero_point = (state[name_of(arg) or ""] for arg in operation.args[1:3])
+    return float(scale), round(float(zero_point))
+
+
+def _makes(operation: Operation) -> bool:
+    """Whether an operation is part of making a weight out of parameters."""
+    return operation.op in (PER_CHANNEL, SHARED, "aten.constant_pad_nd.default")
+
+
+def _result(operation: Operation, values: Mapping[str, Tensor]) -> Tensor:
+    with torch.no_grad():
+        return operator_of(operation.op)(*map_refs(operation.args, values.__getitem__))
+
+
+def _codes(operation: Operation, state: Mapping[str, Tensor]) -> Codes:
+    weight, scale = (state[name_of(arg) or ""] for arg in operation.args[:2])
+    axis, first, last = operation.args[3:6]
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    near = torch.clamp((weight * (1 / scale).reshape(shape)).round(), first, last)
+    return Codes(
+        near.to(torch.int8).cpu().numpy(),
+        scale.cpu().numpy(),
+        axis,
+        (last - first).bit_length(),
+    )
+
+
+def _reading(operation: Operation, renamed: Mapping[str, str]) -> Operation:
+    def new(name: str) -> Ref:
+        return Ref(renamed.get(name, name))
+
+    return dataclasses.replace(
+        operation,
+        args=map_refs(operation.args, new),
+        kwargs=map_refs(dict(operation.kwargs), new),
+    )

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from graph_nets import flat, make, quiet_trace
+from onnx import TensorProto, numpy_helper
+
+from agmc.compression.calibration import minmax
+from agmc.compression.prune import Pruner
+from agmc.compression.quantize import Quantization
+from agmc.export.onnx import one_thread_session, save_onnx
+from agmc.graph.weighted import weighted_layers
+from agmc.plan import Plan
+
+SOME = ("chain", "depthwise", "concat", "flatten_spatial", "sigmoid_gate", "in_place")
+SOME += ("tied_weights", "functional_conv", "computed_weights", "conv_1d", "dropout")
+
+
+def quantized(name, weight_bits=8, act_bits=8, weights="uniform", images=None):
+    net, inputs = make(name)
+    network = Pruner(net, quiet_trace(net, inputs)).prune(Plan({}))
+    layers = weighted_layers(network.program)
+    plan = Plan(
+        {},
+        weight_bits=dict.fromkeys(layers, weight_bits),
+        act_bits=dict.fromkeys(layers, act_bits) if act_bits else {},
+    )
+    if images is not None:
+        inputs = (torch.randn(images, *inputs[0].shape[1:]),)
+    quantization = Quantization(weights=weights, calibration=minmax)
+    return quantization.apply(network, plan, inputs), inputs
+
+
+def optimized(path, folder):
+    """Kinds of operators after ONNX Runtime's optimisations."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    model = onnx.load(folder / "optimized.onnx")
+    return Counter(node.op_type for node in model.graph.node)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_the_runtime_agrees(name, tmp_path):
+    network, inputs = quantized(name)
+    difference = save_onnx(network, tmp_path / "n.onnx", inputs)
+    assert difference <= 4 / 255
+
+
+def test_one_step_on_999_of_1000_outputs(tmp_path):
+    network, inputs = quantized("residual", images=1000)
+    save_onnx(network, tmp_path / "n.onnx", inputs)
+    session = one_thread_session(tmp_path / "n.onnx")
+    theirs = session.run(None, {session.get_inputs()[0].name: inputs[0].numpy()})[0]
+    with torch.no_grad():
+        ours = network(*inputs).numpy()
+    step = (ours.max() - ours.min()) / 255
+    assert (np.abs(theirs - ours) <= step).mean() >= 0.999
+
+
+def test_layers_run_on_integers(tmp_path):
+    network, inputs = quantized("residual")
+    save_onnx(network, tmp_path / "n.onnx", inputs)
+    kinds = optimized(tmp_path / "n.onnx", tmp_path)
+    assert kinds["QLinearConv"] == 3 and kinds["QLinearAdd"] == 1
+    assert kinds["QGemm"] == 1 and not kinds["Conv"]
+    model = onnx.load(tmp_path / "n.onnx")
+    stored = {t.data_type for t in model.graph.initializer if np.prod(t.dims) > 16}
+    assert stored == {TensorProto.INT8}
+    int32 = [t for t in model.graph.initializer if t.data_type == TensorProto.INT32]
+    assert len(int32) == 4  # biases
+
+
+@pytest.mark.parametrize(
+    ("bits", "int4"), [(4, False), (4, True), (2, True), (8, True)]
+)
+def test_codes_are_those_of_the_network(bits, int4, tmp_path):
+    network, inputs = quantized("chain", bits, None)
+    save_onnx(network, tmp_path / "n.onnx", inputs, int4=int4)
+    model = onnx.load(tmp_path / "n.onnx")
+    held = {t.name: t for t in model.graph.initializer}
+    name = "conv1_weight_q.made"
+    four = int4 and bits <= 4
+    assert held[f"{name}.codes"].data_type == (
+        TensorProto.INT4 if four else TensorProto.INT8
+    )
+    codes = numpy_helper.to_array(held[f"{name}.codes"]).astype(np.float32)
+    most = 2 ** (bits - 1) - 1
+    assert np.abs(codes).max() <= most
+    scale = numpy_helper.to_array(held[f"{name}.scale"])
+    weight = network.get_parameter("conv1.weight").detach().numpy()
+    near = np.clip(np.rint(weight / scale.reshape(-1, 1, 1, 1)), -most, most)
+    assert (codes == near).mean() > 0.99  # a tie may fall to the other side
+
+
+def test_fewer_and_more_bits_of_activations(tmp_path):
+    for bits in (1, 4, 16):
+        network, inputs = quantized("residual", 8, bits)
+        assert save_onnx(network, tmp_path / "n.onnx", inputs) <= 4 / 255
+        kinds = Counter(n.op_type for n in onnx.load(tmp_path / "n.onnx").graph.node)
+        assert bool(kinds["Clip"]) == (bits != 16)
+
+
+def test_codebooks_are_exported_as_floats(tmp_path):
+    network, inputs = quantized("chain", 2, 8, weights="codebook")
+    save_onnx(network, tmp_path / "n.onnx", inputs)
+    model = onnx.load(tmp_path / "n.onnx")
+    floats = [
+        numpy_helper.to_array(t)
+        for t in model.graph.initializer
+        if t.data_type == TensorProto.FLOAT and len(t.dims) == 4
+    ]
+    assert [len(np.unique(values)) for values in floats] == [4, 4]
+
+
+def test_outputs_of_any_form(tmp_path):
+    network, inputs = quantized("dict_and_tuple_outputs")
+    save_onnx(network, tmp_path / "n.onnx", inputs)
+    session = one_thread_session(tmp_path / "n.onnx")
+    assert len(session.get_outputs()) == len(flat(network(*inputs)))
