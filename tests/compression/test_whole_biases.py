@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from test_quantize import all_bits, network_of
+from quantized_nets import all_bits, network_of
 
 from agmc.compression.fold import state_of
 from agmc.compression.quantize import Quantization

@@ -7,31 +7,23 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from graph_nets import flat, make, quiet_trace
+from graph_nets import flat
 from onnx import TensorProto, numpy_helper
+from quantized_nets import all_bits, network_of
 
 from agmc.compression.calibration import minmax
-from agmc.compression.prune import Pruner
 from agmc.compression.quantize import Quantization
 from agmc.export.onnx import one_thread_session, save_onnx
-from agmc.graph.weighted import weighted_layers
-from agmc.plan import Plan
 
 SOME = ("chain", "depthwise", "concat", "flatten_spatial", "sigmoid_gate", "in_place")
 SOME += ("tied_weights", "functional_conv", "computed_weights", "conv_1d", "dropout")
 
 
 def quantized(name, weight_bits=8, act_bits=8, weights="uniform", images=None):
-    net, inputs = make(name)
-    network = Pruner(net, quiet_trace(net, inputs)).prune(Plan({}))
-    layers = weighted_layers(network.program)
-    plan = Plan(
-        {},
-        weight_bits=dict.fromkeys(layers, weight_bits),
-        act_bits=dict.fromkeys(layers, act_bits) if act_bits else {},
-    )
+    network, inputs = network_of(name)
     if images is not None:
         inputs = (torch.randn(images, *inputs[0].shape[1:]),)
+    plan = all_bits(network, weight_bits, act_bits)
     quantization = Quantization(weights=weights, calibration=minmax)
     return quantization.apply(network, plan, inputs), inputs
 
