@@ -93,10 +93,22 @@ def distance_to_others(part: Part) -> Tensor | None:
 
 
 def layer_adaptive(part: Part) -> Tensor | None:
-    """u_j / sum of all u_k >= u_j, u the squared norms (LAMP, arXiv 2010.07611)."""
+    """`share_of_no_smaller` of the squared norms: LAMP for whole channels."""
     if part.value.ndim < 2:
         return None
-    squares = part.rows().square().sum(1)
+    return share_of_no_smaller(part.rows().square().sum(1))
+
+
+def share_of_no_smaller(squares: Tensor) -> Tensor:
+    """u_j / sum of all u_k that are not smaller (LAMP, Lee et al., arXiv 2010.07611).
+
+    Args:
+        squares: of the weights of one layer, [N]; of equals, a later one counts as the
+            larger.
+
+    Returns:
+        [N], in the order of the squares and at most 1, which the largest has.
+    """
     order = squares.argsort(stable=True)
     from_here_up = squares[order].flip(0).cumsum(0).flip(0)
     scores = torch.empty_like(squares)

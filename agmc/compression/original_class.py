@@ -15,7 +15,7 @@ from torch.utils import _pytree
 from agmc.graph.agreement import TOLERANCE, relative_difference
 from agmc.graph.example import evaluation_mode, left_as_it_was
 from agmc.graph.network import GraphNetwork
-from agmc.graph.program import Operation, argument
+from agmc.graph.program import Operation, Program, argument
 
 
 def in_original_class(
@@ -60,6 +60,23 @@ def in_original_class(
         if name in small.program.buffers and name not in held
     }
     return candidate.eval()
+
+
+def program_of(network: nn.Module) -> Program:
+    """The operations of what `compress`, `Pruner.prune` or `agmc.load` returned.
+
+    Raises:
+        ValueError: it is another network, whose operations are unknown.
+    """
+    if isinstance(network, GraphNetwork):
+        return network.program
+    program = getattr(network, "agmc_program", None)
+    if isinstance(program, Program):
+        return program
+    raise ValueError(
+        f"the operations of this {type(network).__name__} are unknown; take what "
+        "agmc.compress returns, under Plan({}) if nothing is to go"
+    )
 
 
 def _copy_with(model: nn.Module, small: GraphNetwork) -> nn.Module:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from agmc.compression.importance import Importance, l1
 from agmc.compression.literals import rewrite_literals
 from agmc.compression.original_class import in_original_class
+from agmc.compression.sparsify import sparsify
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.network import GraphNetwork
 from agmc.graph.trace import trace
@@ -30,7 +31,8 @@ def compress(
 
     Args:
         model: a trained network.
-        plan: for every channel group the share of channels to keep.
+        plan: for every channel group the share of channels to keep, and for every
+            layer the share of the weights that are left to set to zero.
         example_input: a Tensor or a tuple of Tensors, batch first.
         importance: scores the channels; those with the highest stay.
         gradients: of the loss, for importances that need them; see
@@ -43,11 +45,13 @@ def compress(
         original: recalibrate or fine-tune it.
 
     Raises:
-        ValueError: the network cannot be traced, or the plan names other groups.
+        ValueError: the network cannot be traced, or the plan names other groups or
+            layers.
     """
     graph = trace(model, example_input)
     pruner = Pruner(model, graph, importance=importance, gradients=gradients)
     small = pruner.prune(plan)
+    sparsify(small, plan.sparsity)
     return in_original_class(model, small, example_input)
 
 
@@ -84,6 +88,8 @@ class Pruner:
 
     def prune(self, plan: Plan) -> GraphNetwork:
         """The network without the channels that go, in evaluation mode.
+
+        Of the plan's sparsity nothing is carried out: see `sparsify`.
 
         Rebuilt from the traced operations with every number of channels mended, so it
         is right whatever the model's own code says.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from agmc.graph.program import Operation, Program, name_of
 
 #: Operator -> dimension of the weight that counts the channels it makes.
@@ -29,6 +31,19 @@ def weighted_layers(program: Program) -> dict[str, Operation]:
         if weight in program.parameters and readers[weight] == 1:
             found[layer_name(weight)] = operation
     return found
+
+
+def check_layers(named: Iterable[str], layers: Collection[str]) -> None:
+    """Refuses names that are none of the network's weighted layers.
+
+    Raises:
+        ValueError: there are such names; the message has those to choose from.
+    """
+    if unknown := sorted(set(named) - set(layers)):
+        raise ValueError(
+            f"there are no layers {unknown} with weights of their own; the network has "
+            f"{list(layers)}"
+        )
 
 
 def layer_name(weight: str) -> str:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from agmc.compression.prune import Pruner
+from agmc.compression.sparsify import sparsify
 from agmc.cost.model import Cost, CostModel
 from agmc.data import Splits
 from agmc.plan import Plan, kept_channels
@@ -36,6 +37,8 @@ class Evaluation:
 
 class Evaluator:
     """Prunes physically, repairs and measures; never the test split.
+
+    The plan's share of zeros is that of the repaired weights that are left.
 
     The images are normalised once and stay in memory, on the device. A plan that was
     seen before is not evaluated again.
@@ -113,6 +116,7 @@ class Evaluator:
         small = self._pruner.prune(plan)
         if self._reconstruction is not None:
             self._reconstruction.apply(small, self._pruner.kept_positions(plan))
+        sparsify(small, plan.sparsity)
         module = self._execution.place(small)
         if self._recalibration is not None:
             recalibrate_batch_norm(

@@ -58,6 +58,11 @@ def test_lamp_divides_by_all_that_are_no_smaller():
     assert scores.tolist() == pytest.approx([25 / 125, 1 / 126, 1.0])
 
 
+def test_of_equals_the_later_one_counts_as_larger():
+    scores = importances.share_of_no_smaller(torch.tensor([2.0, 1.0, 2.0, 0.0]))
+    assert scores.tolist() == pytest.approx([0.5, 0.2, 1.0, 0.0])
+
+
 def test_random_is_the_same_for_the_same_name():
     one = importances.random_score(part(WEIGHT))
     assert torch.equal(one, importances.random_score(part(WEIGHT * 2)))

@@ -8,7 +8,7 @@ from graph_nets import Net, conv, graph_of, images, make, quiet_trace, relative_
 from hard_nets import HARD
 from torch import nn
 
-from agmc.compression.original_class import in_original_class
+from agmc.compression.original_class import in_original_class, program_of
 from agmc.compression.prune import Pruner, compress
 from agmc.export.checkpoint import load, save
 from agmc.graph.network import GraphNetwork
@@ -30,6 +30,15 @@ def test_the_class_stays_where_its_code_still_runs(name, kept):
     assert isinstance(small, GraphNetwork) and not own.training
     assert (type(own) is type(net)) == kept
     assert relative_error(own(*inputs), small(*inputs)) < 1e-6
+
+
+def test_both_classes_know_their_operations():
+    net, inputs = make("residual")
+    small = Pruner(net, graph_of("residual")).prune(Plan({}))
+    own = in_original_class(net, small, inputs)
+    assert program_of(own) is program_of(small) is small.program
+    with pytest.raises(ValueError, match="unknown; take what agmc.compress returns"):
+        program_of(net)
 
 
 @pytest.mark.parametrize("name", ["branch_on_channels", "scaled_by_channels"])

@@ -26,10 +26,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from agmc.compression.prune import Pruner, compress
+from agmc.compression.sparsify import layer_weights
 from agmc.cost.model import cost_of
 from agmc.export.checkpoint import load, save
 from agmc.graph.groups import UnprunableWarning
 from agmc.graph.trace import trace
+from agmc.graph.weighted import weighted_layers
 from agmc.models.random_cnn import BLOCKS, random_net, with_statistics
 from agmc.plan import Plan, PlanSpace
 
@@ -249,6 +251,45 @@ def test_hard_shapes_survive_a_file(name, tmp_path):
     again = load(tmp_path / "small.safetensors")
     for one, other in zip(flat(again(*inputs)), flat(small(*inputs)), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "name",
+    (
+        *("padded_shortcut", "shufflenet_units", "transposed_grouped"),
+        *("many_groups_go_whole", "tied_encoder_and_decoder", "class_token"),
+    ),
+)
+def test_of_the_weights_that_are_left_the_smallest_become_zero(name):
+    net, inputs = hard_net(name)
+    graph = quiet_trace(net, inputs)
+    layers, channels = weighted_layers(graph.program), plans_of(name, graph)[1]
+    plan = Plan(channels.keep_ratio, sparsity=dict.fromkeys(layers, 0.4))
+    small = compress(net, plan, inputs)
+    dense = Pruner(net, graph).prune(channels)
+    assert [*layer_weights(small)] == [*layers] and len(layers) > 1
+    for layer, weight in layer_weights(dense).items():
+        magnitudes = weight.abs().flatten()
+        expected = weight.clone()
+        gone = magnitudes.argsort(stable=True)[: round(0.4 * len(magnitudes))]
+        expected.data.view(-1)[gone] = 0
+        assert torch.equal(layer_weights(small)[layer], expected)
+
+
+def test_a_layer_may_lose_all_that_one_output_has():
+    net, inputs = make("chain")
+    (name, weight), *_ = layer_weights(compress(net, Plan({}), inputs)).items()
+    with torch.no_grad():
+        net.get_parameter(f"{name}.weight")[0] *= 1e-6
+    small = compress(net, Plan({}, sparsity={name: 1 / len(weight)}), inputs)
+    assert (layer_weights(small)[name][0] == 0).all()
+    assert flat(small(*inputs))[0].isfinite().all()
+
+
+def test_sparsity_of_other_layers_is_refused():
+    net, inputs = make("chain")
+    with pytest.raises(ValueError, match=r"no layers \['nothing'\].*the network has"):
+        compress(net, Plan({}, sparsity={"nothing": 0.5}), inputs)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True, database=None)

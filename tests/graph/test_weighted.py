@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from graph_nets import images, quiet_trace
 from torch import nn
 
-from agmc.graph.weighted import OUTPUT_DIM, weight_of, weighted_layers
+from agmc.graph.weighted import (
+    OUTPUT_DIM,
+    check_layers,
+    weight_of,
+    weighted_layers,
+)
 
 
 class _Net(nn.Module):
@@ -34,3 +40,9 @@ def test_layers_by_the_name_of_their_weight():
         "fc": "fc.weight",
     }
     assert OUTPUT_DIM[layers["up"].kind] == 1 and OUTPUT_DIM[layers["fc"].kind] == 0
+
+
+def test_other_names_are_refused_with_those_that_there_are():
+    check_layers(["fc", "stem"], ["stem", "fc", "up"])
+    with pytest.raises(ValueError, match=r"\['a', 'b'\].*has \['stem', 'fc'\]"):
+        check_layers(["fc", "b", "a"], ["stem", "fc"])

@@ -11,6 +11,7 @@ from torch import nn
 
 from agmc.compression.prune import Pruner
 from agmc.compression.reconstruct import Reconstruction
+from agmc.compression.sparsify import layer_weights
 from agmc.cost.model import CostModel, cost_of
 from agmc.graph.trace import trace
 from agmc.plan import Plan, PlanSpace
@@ -92,6 +93,31 @@ def test_weights_behind_a_cut_are_reconstructed_from_training_images():
     assert evaluation.accuracy == hits(by_hand, splits, 18) / 18
     after = by_hand.state_dict()
     assert any(not torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_zeros_come_after_the_least_squares_and_before_recalibration(monkeypatch):
+    seen = []
+
+    def keep(module, batches, *, execution):
+        zeros = {k: int((w == 0).sum()) for k, w in layer_weights(module).items()}
+        seen.append((zeros, module.state_dict()["8.weight"]))
+
+    monkeypatch.setattr("agmc.search.evaluator.recalibrate_batch_norm", keep)
+    evaluator, pruner, net, splits = make(reconstruction_images=24)
+    channels = Plan.uniform(PlanSpace(pruner.graph), 0.5)
+    plan = Plan(channels.keep_ratio, sparsity={"3": 0.3, "8": 0.5})
+    assert evaluator(plan).plan == plan
+    (zeros, weight), small = seen[0], Pruner(net, pruner.graph).prune(plan)
+    assert zeros == {"0": 0, "3": round(0.3 * 4 * 6 * 9), "8": 9}
+    images = splits.normalize(splits.train.images)
+    Reconstruction(net, pruner.graph, [images]).apply(
+        small, pruner.kept_positions(plan)
+    )
+    solved = small.state_dict()["8.weight"].flatten()
+    smallest = solved.abs().argsort()[:9]
+    solved[smallest] = 0
+    torch.testing.assert_close(weight.flatten(), solved)
+    assert not evaluator(channels).cached  # another plan
 
 
 def test_search_images_limits_what_is_measured():
