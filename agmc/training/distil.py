@@ -96,6 +96,7 @@ def distil(
     execution: Execution,
     seed: int,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    after_step: Callable[[int, int], None] | None = None,
     team: Team | None = None,
 ) -> list[EpochRecord]:
     """Trains `student` in place to answer like `teacher`, which does not change.
@@ -126,5 +127,6 @@ def distil(
             seed=seed,
             objective=objective if recipe.distillation_weight > 0 else None,
             on_epoch=on_epoch,
+            after_step=after_step,
             team=team,
         )

@@ -101,6 +101,7 @@ def fit(
     seed: int,
     objective: Objective | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    after_step: Callable[[int, int], None] | None = None,
     team: Team | None = None,
 ) -> list[EpochRecord]:
     """Trains `module` in place on the train split; the last epoch is what stays.
@@ -117,6 +118,9 @@ def fit(
         objective: (images, logits, labels) -> mean loss; None: cross-entropy with
             `label_smoothing`.
         on_epoch: called after every epoch.
+        after_step: (step, steps of the whole training), called after every step of
+            the optimiser, counted from 1; may change the weights in place, in every
+            process of a team by the same.
         team: processes that all call this with the same arguments and share every
             batch; None: this one alone.
 
@@ -166,6 +170,8 @@ def fit(
                 scaler.step(optimizer)
                 scaler.update()
                 step += 1
+                if after_step is not None:
+                    after_step(step, recipe.epochs * num_batches)
                 total += loss.detach() * len(y)
                 hits += (logits.detach().argmax(1) == y).sum()
             total, hits = team.total(torch.stack([total, hits]))

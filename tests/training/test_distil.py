@@ -89,6 +89,20 @@ def test_weight_zero_is_plain_training(build, splits, execution):
         assert torch.equal(a, b)
 
 
+def test_after_step_is_called_as_in_plain_training(build, splits, execution):
+    steps = []
+    distil(
+        build(),
+        build(1),
+        splits,
+        Distillation(epochs=1, batch_size=20),
+        execution=execution,
+        seed=0,
+        after_step=lambda *step: steps.append(step),
+    )
+    assert steps == [(1, 2), (2, 2)]
+
+
 @pytest.mark.parametrize(
     "knobs", [{"distillation_weight": 1.1}, {"temperature": 0.0}, {"epochs": 0}]
 )

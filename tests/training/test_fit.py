@@ -123,6 +123,28 @@ def test_records(build, splits, execution):
     assert records[1].learning_rate < 0.03
 
 
+def test_after_step_sees_every_step_and_may_change_the_weights(
+    build, splits, execution
+):
+    module, steps = build(), []
+
+    def first_stays_zero(step, num_steps):
+        steps.append((step, num_steps))
+        with torch.no_grad():
+            module[0].weight[0].zero_()
+
+    fit(
+        module,
+        splits,
+        Recipe(epochs=2, batch_size=10),
+        execution=execution,
+        seed=0,
+        after_step=first_stays_zero,
+    )
+    assert steps == [(step, 8) for step in range(1, 9)]
+    assert (module[0].weight[0] == 0).all() and (module[0].weight[1:] != 0).any()
+
+
 def test_diverging_names_the_learning_rate(build, splits, execution):
     with pytest.raises(ValueError, match=r"learning_rate \(=1e\+30\)"):
         run(build, splits, execution, learning_rate=1e30, epochs=3)

@@ -15,6 +15,10 @@ import pytest
 import torch
 from torch import nn
 
+from agmc.compression.gradual import GradualMasks, GradualPruning
+from agmc.compression.prune import compress
+from agmc.compression.sparsify import layer_weights
+from agmc.plan import Plan
 from agmc.training import Distillation, Team, distil, fit, team
 
 # Python 3.12 warns of threads, of which the child starts one anew.
@@ -95,6 +99,26 @@ def test_the_course_of_a_training_is_that_of_one_process(
             assert accuracy == hits
         for name, value in weights.items():
             assert torch.allclose(value, state[name], rtol=1e-3, atol=1e-4), name
+
+
+def sparse_course(splits, execution):
+    """A plain training in which the smaller weights of a layer go, and its end."""
+    module = net()
+    small = compress(module, Plan({}), splits.example_input(3))
+    masks = GradualMasks(small, {"0": 0.5, "4": 0.7}, GradualPruning(frequency=2))
+    with team() as own:
+        options = {"execution": execution, "seed": 3, "team": own}
+        fit(small, splits, RECIPE, after_step=masks, **options)
+    return {name: weight.detach() for name, weight in layer_weights(small).items()}
+
+
+def test_all_processes_take_the_same_weights_away(splits, execution, tmp_path):
+    alone = sparse_course(splits, execution)
+    first, second = together(2, lambda: sparse_course(splits, execution), tmp_path)
+    for name, count in (("0", 18), ("4", round(0.7 * 384)), ("6", 0)):
+        assert (first[name] == 0).sum() == count
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], alone[name], rtol=1e-3, atol=1e-3)
 
 
 def test_a_process_by_itself_shares_with_nobody(monkeypatch):
