@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from agmc.compression.gradual import GradualMasks, GradualPruning
 from agmc.compression.importance import Importance
 from agmc.compression.original_class import in_original_class
+from agmc.compression.sparsify import layer_weights, sparsify
 from agmc.data import Splits
 from agmc.export.checkpoint import load, save, to_bytes
 from agmc.export.onnx import onnx_latency_ms, save_onnx
@@ -27,7 +28,6 @@ from agmc.plan import Plan, kept_channels
 from agmc.report.page import write_report
 from agmc.report.progress import Progress
 from agmc.search.bound import BoundBudget
-from agmc.search.found import Found
 from agmc.search.repair import pruner_of, reconstruction_of
 from agmc.search.verdict import broken, verdict
 from agmc.training import (
@@ -59,6 +59,8 @@ class Pipeline:
         batch_size: images per forward pass of an evaluation.
         execution: device and precision.
         seed: of the fine-tuning.
+        gradual: when weights become zero during the fine-tuning, where the plan says
+            that any do; without one they all do at once.
         team: that shares it; the first process does the rest alone.
     """
 
@@ -69,6 +71,7 @@ class Pipeline:
     batch_size: int
     execution: Execution
     seed: int
+    gradual: GradualPruning = GradualPruning()
     team: Team = Team()
 
     def run(
@@ -108,6 +111,9 @@ class Pipeline:
 
         progress.stage("prune")
         small = self.execution.place(self._pruned(model, graph, splits, plan))
+        weights = {k: w for k, w in layer_weights(small).items() if k in plan.sparsity}
+        dense = {name: weight.detach().clone() for name, weight in weights.items()}
+        sparsify(small, plan.sparsity)
         search = self._batches(splits, "search")
         raw = {"search": accuracy(small, search, execution=self.execution)}
         unrecalibrated = _copy_of_state(small)
@@ -119,6 +125,8 @@ class Pipeline:
 
         if self.finetune is not None:
             progress.stage("fine-tune", total=self.finetune.epochs, unit="epoch")
+            for name, weight in weights.items():  # now they go a few at a time
+                weight.data.copy_(dense[name])
             distil(
                 small,
                 model,
@@ -127,6 +135,7 @@ class Pipeline:
                 execution=self.execution,
                 seed=self.seed,
                 on_epoch=show_epochs(progress),
+                after_step=GradualMasks(small, plan.sparsity, self.gradual),
                 team=self.team,
             )
         if self.team.rank:
@@ -245,17 +254,6 @@ def show_epochs(progress: Progress) -> Callable[[EpochRecord], None]:
         progress.track(record.epoch, {name: getattr(record, name) for name in values})
 
     return show
-
-
-def summary(found: Found) -> dict[str, Any]:
-    """What the record says of a search."""
-    evaluated = [past.seconds for past in found.episodes if not past.cached]
-    return {
-        "reward": found.reward,
-        "episodes": len(found.episodes),
-        "evaluations": len(evaluated),
-        "seconds_per_evaluation": statistics.median(evaluated) if evaluated else None,
-    }
 
 
 def versions() -> dict[str, str]:

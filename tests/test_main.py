@@ -20,6 +20,7 @@ from torch import nn
 
 import agmc.pipeline
 from agmc.__main__ import COMMANDS
+from agmc.compression.sparsify import layer_weights
 from agmc.data import load_digits
 from agmc.export.checkpoint import load, save
 from agmc.models import build, save_weights
@@ -236,6 +237,23 @@ def test_train_then_compress_with_a_given_plan(call, tiny, tmp_path):
     assert result["baseline"]["accuracy"] == trained["accuracy"]
     assert result["baseline"]["macs"] == trained["macs"]
     assert load(out / "compressed.safetensors").get_submodule("3").out_channels == 2
+
+
+def test_a_plan_by_hand_says_how_many_weights_are_zero(
+    call, tiny, tmp_path, without_onnx
+):
+    kept, sparsity = {"0": 0.5, "3": 0.25}, {"3": 0.9, "7": 0.25}
+    plan = {"keep_ratio": kept, "sparsity": sparsity}
+    (tmp_path / "mine.json").write_text(json.dumps(plan))
+    out = tmp_path / "out"
+    how = ("compression.gradual.frequency=2", "compression.gradual.end=0.8")
+    got = call(*tiny, "plan=mine.json", *how, f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    assert json.loads((out / "plan.json").read_text()) == plan
+    final = load(out / "compressed.safetensors")
+    zeros = {name: int((w == 0).sum()) for name, w in layer_weights(final).items()}
+    # Of the 2 x 4 x 3 x 3 and 10 x 2 weights that are left.
+    assert zeros == {"0": 0, "3": round(0.9 * 72), "7": 5}
 
 
 def test_train_an_embedding_and_search_with_it(
@@ -509,6 +527,9 @@ def untouched(directory):
         (["model=torchvision", "model.name=nothing"], ["nothing", "resnet20"]),
         (["model=torchvision", "model.name=a.b:c"], ["a.b:c", "PYTHONPATH"]),
         (["finetune.epochs=-1"], ["epochs (=-1)"]),
+        (["compression.gradual.end=2"], ["end (=2) must be in [0, 1]"]),
+        (["compression.gradual.begin=0.6"], ["end (=0.5)", "begin (=0.6)"]),
+        (["compression.gradual.frequency=0.5"], ["gradual.frequency (=0.5)"]),
         (["budget=half"], ["half", "METRIC:LIMIT"]),
         (["budget=macs:2x"], ["2x", "0.5"]),
         (["budget=flops:0.5"], ["flops", "macs, params, bytes"]),
@@ -659,10 +680,15 @@ def test_checkpoints_for_other_data(data, words, call, tmp_path):
     [
         ("{", ["is no plan"]),
         ('{"keep_ratio": {"fc9": 0.5}}', ["fc9", "layer1.0.conv1"]),
+        ('{"keep_ratio": {}, "sparsity": {"fc9": 0.5}}', ["fc9", "layer1.0.conv1"]),
+        ('{"keep_ratio": {}, "sparsity": {"conv1": 1}}', ["conv1", "[0, 1)"]),
         ('{"keep_ratio": {"conv1": 2}}', ["conv1", "(0, 1]"]),
         ('{"keep_ratio": {}}', ["more than", "budget macs:0.5"]),
     ],
-    ids=["damaged", "other groups", "out of range", "over budget"],
+    ids=[
+        *("damaged", "other groups", "other layers", "nothing left"),
+        *("out of range", "over budget"),
+    ],
 )
 def test_plans_that_cannot_be_carried_out(text, words, call, tmp_path):
     (tmp_path / "mine.json").write_text(text)

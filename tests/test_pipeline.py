@@ -10,16 +10,18 @@ from search_nets import tiny_net, tiny_splits
 from torch import nn
 
 import agmc.pipeline
+from agmc.compression.gradual import GradualMasks, GradualPruning
 from agmc.compression.importance import l1
-from agmc.cost.model import Cost, CostModel
+from agmc.compression.prune import Pruner
+from agmc.compression.sparsify import layer_weights
+from agmc.cost.model import CostModel
 from agmc.export.checkpoint import load
 from agmc.graph.trace import trace
-from agmc.pipeline import Pipeline, summary
+from agmc.pipeline import Pipeline
 from agmc.plan import Plan, PlanSpace
 from agmc.report.progress import Progress
 from agmc.search.budgets import Budgets
-from agmc.search.episode_log import EpisodeRecord
-from agmc.search.found import Found
+from agmc.search.evaluator import Evaluator
 from agmc.training import Distillation, Execution
 
 RECORD = {
@@ -30,10 +32,20 @@ RECORD = {
 }
 
 
-def run(directory, *, keep_ratio=0.5, finetune=None, share=0.6, recalibrate=10):
+def run(
+    directory,
+    *,
+    keep_ratio=0.5,
+    sparsity=None,
+    finetune=None,
+    share=0.6,
+    recalibrate=10,
+    **options,
+):
     net, splits = tiny_net(), tiny_splits()
     graph = trace(net, splits.example_input())
-    plan = Plan.uniform(PlanSpace(graph), keep_ratio)
+    channels = Plan.uniform(PlanSpace(graph), keep_ratio)
+    plan = Plan(channels.keep_ratio, sparsity=sparsity or {})
     space = PlanSpace(graph, min_keep_ratio=0.01)
     budget = Budgets.of(f"macs:{share}").bind(CostModel(graph), space)
     pipeline = Pipeline(
@@ -44,6 +56,7 @@ def run(directory, *, keep_ratio=0.5, finetune=None, share=0.6, recalibrate=10):
         batch_size=10,
         execution=Execution(device="cpu", precision="float32"),
         seed=3,
+        **options,
     )
     with Progress() as progress:
         rooms = (net, graph, splits, plan, budget, directory, progress)
@@ -101,6 +114,61 @@ def test_keeping_everything_changes_nothing(tmp_path, without_onnx):
     assert raw == before["accuracy"]
 
 
+@pytest.mark.parametrize("epochs", [0, 4])
+def test_the_file_has_the_zeros_of_the_plan(
+    epochs, tmp_path, monkeypatch, without_onnx
+):
+    seen = []
+
+    class Watched(GradualMasks):
+        def __call__(self, step, num_steps):
+            before = zeros_in(self._weights)
+            super().__call__(step, num_steps)
+            seen.append((before, zeros_in(self._weights)))
+
+    monkeypatch.setattr(agmc.pipeline, "GradualMasks", Watched)
+    finetune = Distillation(epochs=epochs, batch_size=4) if epochs else None
+    gradual = GradualPruning(begin=0.25, end=0.75, frequency=2)
+    sparsity = {"0": 0.25, "8": 0.5}
+    _, _, result = run(tmp_path, sparsity=sparsity, finetune=finetune, gradual=gradual)
+    final = load(tmp_path / "compressed.safetensors")
+    assert zeros_in(layer_weights(final)) == {"0": 9, "3": 0, "8": 9}
+    assert result["compressed"]["accuracy"].keys() == {"search", "test"}
+    if epochs:  # from the weights before, a few at a time
+        assert len(seen) == 4 * 6
+        assert seen[4] == ({"0": 0, "8": 0}, {"0": 0, "8": 0})
+        counts = [after["8"] for _, after in seen]
+        assert counts == sorted(counts) and len(set(counts)) > 3
+        assert counts[9] < 9 and counts[17:] == [9] * 7
+    else:
+        assert seen == []
+
+
+def zeros_in(weights):
+    return {name: int((weight == 0).sum()) for name, weight in weights.items()}
+
+
+def test_before_fine_tuning_the_network_is_what_an_evaluator_sees(
+    tmp_path, without_onnx
+):
+    sparsity = {"0": 0.5, "3": 0.8}
+    net, plan, result = run(
+        tmp_path, sparsity=sparsity, finetune=Distillation(epochs=1)
+    )
+    splits, graph = tiny_splits(), trace(net, tiny_splits().example_input())
+    evaluator = Evaluator(
+        Pruner(net, graph),
+        CostModel(graph),
+        splits,
+        Execution(device="cpu", precision="float32"),
+        reconstruction_images=10,
+        recalibration_images=10,
+        batch_size=10,
+    )
+    before = result["pre_finetune"]["accuracy"]["search"]
+    assert before == evaluator(plan).accuracy
+
+
 def test_a_broken_budget_is_an_error_after_the_record(tmp_path, without_onnx):
     with pytest.raises(ValueError, match="more than the budget of.*result.json"):
         run(tmp_path, share=0.1)
@@ -149,18 +217,3 @@ def test_large_logits_may_differ_in_their_last_digits():
     agmc.pipeline._must_agree(net, rounded, images)
     with pytest.raises(ValueError, match="more than 1e-04"):
         agmc.pipeline._must_agree(net, wrong, images)
-
-
-@pytest.mark.parametrize(
-    ("cached", "expected"),
-    [((False, True, False), (2, 2.0)), ((True, True, True), (0, None))],
-)
-def test_the_record_of_a_search(cached, expected):
-    cost = Cost(1, 1, 1)
-    episodes = tuple(
-        EpisodeRecord(i, Plan({}), float(i), 0.5, cost, 1.0 + i, was)
-        for i, was in enumerate(cached)
-    )
-    record = summary(Found.best_of(episodes))
-    assert (record["evaluations"], record["seconds_per_evaluation"]) == expected
-    assert (record["reward"], record["episodes"]) == (2.0, 3)

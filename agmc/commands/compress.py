@@ -19,9 +19,10 @@ from agmc.cost.model import CostModel
 from agmc.data import Splits
 from agmc.export.tables import tables_for
 from agmc.graph.model_graph import ModelGraph
+from agmc.graph.weighted import check_layers, weighted_layers
 from agmc.job import Job
 from agmc.measure import graph_of
-from agmc.pipeline import Pipeline, summary
+from agmc.pipeline import Pipeline
 from agmc.plan import Plan, PlanSpace
 from agmc.report.before_after import before_after, budget_text
 from agmc.report.pareto import write_front
@@ -53,7 +54,8 @@ def compress(job: Job) -> None:
     tables = tables_for(budgets.metrics, job.latency_table, job.energy_table, job.cache)
     given = None if job.plan is None else Plan.load(job.plan)
     execution: Execution = job.make("execution")
-    finetune, rooms = job.make("finetune"), _rooms_of_the_search(job)
+    finetune, gradual = job.make("finetune"), job.make("compression.gradual")
+    rooms = _rooms_of_the_search(job)
     reward = reward_for(budgets, rooms["reward"])  # a conflict shows at once
     check_repair(job.reconstruction_images, job.recalibration_images, job.batch_size)
     if given is None:
@@ -70,6 +72,7 @@ def compress(job: Job) -> None:
         space = PlanSpace(graph, min_keep_ratio=fewest, round_to=step)
         bound = budgets.bind(CostModel(graph, tables), space)
         if given is not None:
+            check_layers(given.sparsity, weighted_layers(graph.program))
             bound.check(given)
         else:
             _rehearse(job, rooms, reward, model, splits, bound)
@@ -91,6 +94,7 @@ def compress(job: Job) -> None:
             batch_size=job.batch_size,
             execution=execution,
             seed=job.seed,
+            gradual=gradual,
             team=own,
         )
         result = pipeline.run(
@@ -166,4 +170,4 @@ def _search(
     watch.finish(found.episodes)
     if found.front:
         write_front(found.front, job.directory)
-    return found.plan, summary(found)
+    return found.plan, found.summary()

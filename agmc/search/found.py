@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from agmc.cost.model import Cost
 from agmc.plan import Plan
@@ -80,6 +82,18 @@ class Found:
         return cls(
             *(best.plan, best.reward, best.accuracy, best.cost), tuple(episodes), front
         )
+
+    def summary(self) -> dict[str, Any]:
+        """What the record of a run says of its search."""
+        evaluated = [past.seconds for past in self.episodes if not past.cached]
+        return {
+            "reward": self.reward,
+            "episodes": len(self.episodes),
+            "evaluations": len(evaluated),
+            "seconds_per_evaluation": (
+                statistics.median(evaluated) if evaluated else None
+            ),
+        }
 
 
 def _front(

@@ -5,6 +5,9 @@ import pytest
 from search_fakes import FormulaEvaluator, make_env
 
 from agmc.agents import AgentContext, Critic, Random, Uniform
+from agmc.cost.model import Cost
+from agmc.plan import Plan
+from agmc.search.episode_log import EpisodeRecord
 from agmc.search.found import Found
 from agmc.search.goals import goal_of
 from agmc.search.runner import search
@@ -79,3 +82,18 @@ def test_too_few_episodes_for_the_budgets_are_refused():
     episodes = search(loose, agent_for(loose, Uniform, 1), episodes=1).episodes
     with pytest.raises(ValueError, match="no episode is within the budget macs:0.1"):
         Found.best_of(episodes, env.budgets)
+
+
+@pytest.mark.parametrize(
+    ("cached", "expected"),
+    [((False, True, False), (2, 2.0)), ((True, True, True), (0, None))],
+)
+def test_the_record_of_a_search(cached, expected):
+    cost = Cost(1, 1, 1)
+    episodes = tuple(
+        EpisodeRecord(i, Plan({}), float(i), 0.5, cost, 1.0 + i, was)
+        for i, was in enumerate(cached)
+    )
+    record = Found.best_of(episodes).summary()
+    assert (record["evaluations"], record["seconds_per_evaluation"]) == expected
+    assert (record["reward"], record["episodes"]) == (2.0, 3)
