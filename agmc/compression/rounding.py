@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import torch
@@ -44,7 +45,7 @@ class Rounding:
         self._behind: dict[str, Operation] = {}
         self._read: dict[tuple[str, str], str] = {}
         self._scales: list[str] = []
-        self._centroids: list[str] = []
+        self._members: dict[str, Tensor] = {}
 
     def weight(self, layer: Operation, bits: int) -> None:
         """The weight of a layer on an even grid, symmetric around 0.
@@ -88,7 +89,8 @@ class Rounding:
         centroids, codes = codebook(weight[others], size)
         index[others] = codes + (1 if sparse else 0)
         table = self._add(beside(name, "codebook"), centroids)
-        self._centroids.append(table.name)
+        members = torch.bincount(codes.flatten(), minlength=len(centroids))
+        self._members[table.name] = members.to(centroids)
         if sparse:
             padded = f"{_identifier(name)}_table"
             padding = Operation(
@@ -134,8 +136,12 @@ class Rounding:
             operations,
             self._state,
             outputs=outputs,
-            parameters=[*self._scales, *self._centroids],
+            parameters=[*self._scales, *self._members],
         )
+        for name, members in self._members.items():
+            # A number moves as its members would on average, not all together (HAQ).
+            mean = functools.partial(torch.mul, 1 / members)
+            result.get_parameter(name).register_hook(mean)
         if not self._learns:
             for name in self._scales:
                 result.get_parameter(name).requires_grad_(False)
