@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
+from agmc.graph.foldable import foldable_norms
 from agmc.graph.network import GraphNetwork
-from agmc.graph.program import Operation, Program, Ref, argument, map_refs, name_of
-from agmc.graph.weighted import OUTPUT_DIM, beside, weight_of, weighted_layers
+from agmc.graph.program import Operation, Ref, argument, map_refs, name_of
+from agmc.graph.weighted import OUTPUT_DIM, beside, weight_of
 
 
 def fold_batch_norms(network: GraphNetwork) -> GraphNetwork:
@@ -32,7 +32,7 @@ def fold_batch_norms(network: GraphNetwork) -> GraphNetwork:
     folded: dict[str, Operation] = {}
     renamed: dict[str, str] = {}
     biases = []
-    for operation, norm in _pairs(program):
+    for operation, norm in foldable_norms(program):
         biases.append(_fold(operation, norm, state))
         args = list(operation.args)
         args[2:3] = [Ref(biases[-1])]
@@ -90,26 +90,6 @@ def rebuilt(
     for name, parameter in result.named_parameters():
         parameter.requires_grad_(learns.get(name, True))
     return result.eval()
-
-
-def _pairs(program: Program) -> list[tuple[Operation, Operation]]:
-    """Layers with the batch norms that alone read them and have statistics."""
-    uses = Counter(name for op in program.operations for name in op.refs())
-    uses.update(program.output_names())
-    layers = {op.name: op for op in weighted_layers(program).values()}
-    found = []
-    for norm in program.operations:
-        source = name_of(argument(norm, 0))
-        if norm.op != "aten.batch_norm.default" or source not in layers:
-            continue
-        operation = layers[source]
-        bias = name_of(argument(operation, 2))
-        grouped = OUTPUT_DIM[operation.kind] == 1 and argument(operation, 6, 1) != 1
-        statistics = name_of(norm.args[3]) and name_of(norm.args[4])
-        alone = uses[source] == 1 and (bias is None or uses[bias] == 1)
-        if statistics and alone and norm.args[5] is False and not grouped:
-            found.append((operation, norm))
-    return found
 
 
 def _fold(operation: Operation, norm: Operation, state: dict[str, Tensor]) -> str:

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from agmc.compression.calibration import Calibration, mse
 from agmc.compression.fold import fold_batch_norms
-from agmc.compression.quantized_values import QuantizedValues
 from agmc.compression.ranges import Range, measure_ranges
 from agmc.compression.rounding import Rounding
 from agmc.compression.whole_biases import round_biases
 from agmc.graph.network import GraphNetwork
 from agmc.graph.program import Operation, Program
+from agmc.graph.quantized_values import QuantizedValues
 from agmc.graph.weighted import weighted_layers
 from agmc.plan import Plan
 

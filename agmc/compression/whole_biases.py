@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from agmc.compression.quantized_values import source_of
 from agmc.compression.rounding import PER_CHANNEL, PER_TENSOR
 from agmc.graph.network import GraphNetwork
 from agmc.graph.program import argument, name_of
+from agmc.graph.quantized_values import source_of
 from agmc.graph.weighted import OUTPUT_DIM
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from graph_nets import graph_of
 
-from agmc.compression.quantized_values import QuantizedValues
+from agmc.graph.quantized_values import QuantizedValues
 from agmc.graph.weighted import weighted_layers
 
 
