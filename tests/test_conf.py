@@ -38,7 +38,7 @@ VARIES: dict[str, set[str]] = {
     "budget": {"metric", "limit"},
     # A recipe is tuned for the data set it is named after.
     "train": {"epochs", "learning_rate", "batch_size"},
-    "finetune": {"epochs", "learning_rate", "batch_size"},
+    "finetune": {"epochs", "learning_rate", "batch_size", "max_gradient_norm"},
     "agent": {"algorithm"},
 }
 GIVEN: set[str] = {

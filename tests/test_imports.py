@@ -39,6 +39,7 @@ MAY_IMPORT["search"] = {*MAY_IMPORT}
 MAY_IMPORT["export"] = {*MAY_IMPORT}
 MAY_IMPORT["report"] = {*MAY_IMPORT}
 MAY_IMPORT["measure"] = {*MAY_IMPORT}
+MAY_IMPORT["carry_out"] = {*MAY_IMPORT}
 MAY_IMPORT["pipeline"] = {*MAY_IMPORT}
 MAY_IMPORT["job"] = set()
 MAY_IMPORT["knobs"] = set()

@@ -256,6 +256,25 @@ def test_a_plan_by_hand_says_how_many_weights_are_zero(
     assert zeros == {"0": 0, "3": round(0.9 * 72), "7": 5}
 
 
+def test_a_plan_by_hand_says_how_many_bits_there_are(call, tiny, tmp_path):
+    bits = {"weight_bits": {"0": 8, "3": 2}, "act_bits": {"3": 8}}
+    plan = {"keep_ratio": {"0": 0.5, "3": 0.5}, **bits}
+    (tmp_path / "mine.json").write_text(json.dumps(plan))
+    out = tmp_path / "out"
+    how = ("compression.quantization.weights=codebook", "quantized_finetune.epochs=1")
+    got = call(*tiny, "plan=mine.json", *how, f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    assert json.loads((out / "plan.json").read_text()) == plan
+    assert "fine-tune bits" in result_of(out)["seconds"]
+    state = load(out / "compressed.safetensors").state_dict()
+    assert len(state["3.codebook"]) == 4 and len(state["0.codebook"]) > 16
+    (tmp_path / "other.json").write_text(
+        json.dumps({**plan, "act_bits": {"x": 8}}),
+    )
+    got = call(*tiny, "plan=other.json", f"out={tmp_path / 'no'}")
+    assert got.code == 2 and "there are no layers ['x']" in got.err
+
+
 def test_train_an_embedding_and_search_with_it(
     call, tiny, tmp_path, monkeypatch, without_onnx
 ):

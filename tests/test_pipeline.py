@@ -6,10 +6,13 @@ import json
 
 import pytest
 import torch
+from quantized_nets import computed
 from search_nets import tiny_net, tiny_splits
 from torch import nn
 
+import agmc.carry_out
 import agmc.pipeline
+from agmc.carry_out import CarryOut
 from agmc.compression.gradual import GradualMasks, GradualPruning
 from agmc.compression.importance import l1
 from agmc.compression.prune import Pruner
@@ -37,6 +40,7 @@ def run(
     *,
     keep_ratio=0.5,
     sparsity=None,
+    bits=None,
     finetune=None,
     share=0.6,
     recalibrate=10,
@@ -45,10 +49,10 @@ def run(
     net, splits = tiny_net(), tiny_splits()
     graph = trace(net, splits.example_input())
     channels = Plan.uniform(PlanSpace(graph), keep_ratio)
-    plan = Plan(channels.keep_ratio, sparsity=sparsity or {})
+    plan = Plan(channels.keep_ratio, sparsity=sparsity or {}, **(bits or {}))
     space = PlanSpace(graph, min_keep_ratio=0.01)
     budget = Budgets.of(f"macs:{share}").bind(CostModel(graph), space)
-    pipeline = Pipeline(
+    carry_out = CarryOut(
         finetune=finetune,
         importance=l1,
         reconstruction_images=recalibrate,
@@ -60,7 +64,7 @@ def run(
     )
     with Progress() as progress:
         rooms = (net, graph, splits, plan, budget, directory, progress)
-        return net, plan, pipeline.run(*rooms, record=RECORD)
+        return net, plan, Pipeline(carry_out).run(*rooms, record=RECORD)
 
 
 @pytest.fixture
@@ -126,7 +130,7 @@ def test_the_file_has_the_zeros_of_the_plan(
             super().__call__(step, num_steps)
             seen.append((before, zeros_in(self._weights)))
 
-    monkeypatch.setattr(agmc.pipeline, "GradualMasks", Watched)
+    monkeypatch.setattr(agmc.carry_out, "GradualMasks", Watched)
     finetune = Distillation(epochs=epochs, batch_size=4) if epochs else None
     gradual = GradualPruning(begin=0.25, end=0.75, frequency=2)
     sparsity = {"0": 0.25, "8": 0.5}
@@ -217,3 +221,45 @@ def test_large_logits_may_differ_in_their_last_digits():
     agmc.pipeline._must_agree(net, rounded, images)
     with pytest.raises(ValueError, match="more than 1e-04"):
         agmc.pipeline._must_agree(net, wrong, images)
+
+
+def test_a_plan_with_bits_is_rounded_trained_and_exported(tmp_path):
+    layers = layer_weights(Pruner(*traced()).prune(Plan({})))
+    bits = {
+        "weight_bits": dict.fromkeys(layers, 4),
+        "act_bits": dict.fromkeys(layers, 8),
+    }
+    first = next(iter(layers))
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "rounded").mkdir()
+    for name, recipe in (("trained", QUANTIZED), ("rounded", None)):
+        _, plan, result = run(
+            tmp_path / name,
+            sparsity={first: 0.5},
+            finetune=Distillation(epochs=1),
+            quantized_finetune=recipe,
+            bits=bits,
+        )
+        seconds = ["prune", "fine-tune", "quantise", "fine-tune bits", "export"]
+        expected = [s for s in seconds if recipe is not None or s != "fine-tune bits"]
+        assert list(result["seconds"]) == [*expected, "evaluate"]
+        assert Plan.load(tmp_path / name / "plan.json") == plan
+    network = load(tmp_path / "trained" / "compressed.safetensors")
+    other = load(tmp_path / "rounded" / "compressed.safetensors")
+    kinds = {op.kind for op in network.program.operations}
+    assert "batch_norm" not in kinds
+    assert "_fake_quantize_learnable_per_channel_affine" in kinds
+    made = computed(network, (tiny_splits().example_input(2),), "per_channel")
+    weight = made[f"{first}_weight_q".replace(".", "_")]
+    assert len(weight[0].unique()) <= 15 and (weight == 0).float().mean() >= 0.5
+    state, before = network.state_dict(), other.state_dict()
+    assert any(not torch.equal(state[name], before[name]) for name in state)
+    assert (tmp_path / "trained" / "compressed.onnx").exists()
+
+
+QUANTIZED = Distillation(epochs=2, learning_rate=0.01, max_gradient_norm=1.0)
+
+
+def traced():
+    net, splits = tiny_net(), tiny_splits()
+    return net, trace(net, splits.example_input())

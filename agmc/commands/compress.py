@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from agmc.carry_out import CarryOut
 from agmc.commands.encoder import check_encoder, refuse_measured
 from agmc.commands.steps import (
     data_and_model,
@@ -54,7 +55,12 @@ def compress(job: Job) -> None:
     tables = tables_for(budgets.metrics, job.latency_table, job.energy_table, job.cache)
     given = None if job.plan is None else Plan.load(job.plan)
     execution: Execution = job.make("execution")
-    finetune, gradual = job.make("finetune"), job.make("compression.gradual")
+    trainings = {
+        "finetune": job.make("finetune"),
+        "gradual": job.make("compression.gradual"),
+        "quantization": job.make("compression.quantization"),
+        "quantized_finetune": job.make("quantized_finetune"),
+    }
     rooms = _rooms_of_the_search(job)
     reward = reward_for(budgets, rooms["reward"])  # a conflict shows at once
     check_repair(job.reconstruction_images, job.recalibration_images, job.batch_size)
@@ -72,7 +78,8 @@ def compress(job: Job) -> None:
         space = PlanSpace(graph, min_keep_ratio=fewest, round_to=step)
         bound = budgets.bind(CostModel(graph, tables), space)
         if given is not None:
-            check_layers(given.sparsity, weighted_layers(graph.program))
+            for part in (given.sparsity, given.weight_bits, given.act_bits):
+                check_layers(part, weighted_layers(graph.program))
             bound.check(given)
         else:
             _rehearse(job, rooms, reward, model, splits, bound)
@@ -86,18 +93,17 @@ def compress(job: Job) -> None:
             plan, search = own.told(
                 lambda: _search(job, rooms, model, splits, graph, progress)
             )
-        pipeline = Pipeline(
-            finetune=finetune,
+        carry_out = CarryOut(
+            **trainings,
             importance=rooms["importance"],
             reconstruction_images=job.reconstruction_images,
             recalibration_images=job.recalibration_images,
             batch_size=job.batch_size,
             execution=execution,
             seed=job.seed,
-            gradual=gradual,
             team=own,
         )
-        result = pipeline.run(
+        result = Pipeline(carry_out).run(
             *(model, graph, splits, plan, bound, job.directory, progress),
             record={"search": search, **job.record},
         )

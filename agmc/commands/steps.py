@@ -9,10 +9,10 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from agmc.carry_out import show_epochs
 from agmc.data import Splits
 from agmc.job import Job
 from agmc.measure import Measurement, measure
-from agmc.pipeline import show_epochs
 from agmc.report.progress import Progress
 from agmc.report.table import Table
 from agmc.training import Execution, Team, train_base

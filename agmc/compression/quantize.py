@@ -13,17 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from agmc.compression.calibration import Calibration, mse
 from agmc.compression.fold import fold_batch_norms
+from agmc.compression.original_class import program_of
 from agmc.compression.ranges import Range, measure_ranges
 from agmc.compression.rounding import Rounding
 from agmc.compression.whole_biases import round_biases
 from agmc.graph.network import GraphNetwork
-from agmc.graph.program import Operation, Program
 from agmc.graph.quantized_values import QuantizedValues
-from agmc.graph.weighted import weighted_layers
+from agmc.graph.weighted import check_layers, weighted_layers
 from agmc.plan import Plan
 
 WEIGHTS = ("uniform", "codebook")
@@ -93,7 +93,8 @@ class Quantization:
             ranges: of all these activations.
         """
         rounding = Rounding(folded, learns=self.learn_scales)
-        layers = _known(folded.program, plan)
+        layers = weighted_layers(folded.program)
+        check_layers(plan.weight_bits, layers)
         for name, bits in plan.weight_bits.items():
             if self.weights == "codebook":
                 sparse = plan.sparsity.get(name, 0) > 0
@@ -112,11 +113,21 @@ class Quantization:
         return result
 
 
-def _known(program: Program, plan: Plan) -> dict[str, Operation]:
-    """The layers of the network, if the plan names no others."""
-    layers = weighted_layers(program)
-    if unknown := sorted(set(plan.weight_bits) - set(layers)):
-        raise ValueError(
-            f"weight_bits names {unknown[0]!r}; the layers are {', '.join(layers)}"
-        )
-    return layers
+def graph_network(module: nn.Module) -> GraphNetwork:
+    """A compressed network as one that can be rewritten; it shares the tensors.
+
+    Args:
+        module: what `Pruner.prune`, `in_original_class` or `agmc.load` returned.
+
+    Raises:
+        ValueError: it is another network.
+    """
+    program = program_of(module)
+    if isinstance(module, GraphNetwork):
+        return module
+    state = {
+        **getattr(module, "agmc_constants", {}),
+        **dict(module.named_buffers(remove_duplicate=False)),
+        **dict(module.named_parameters(remove_duplicate=False)),
+    }
+    return GraphNetwork(program, state).eval()

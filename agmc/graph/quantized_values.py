@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agmc.graph.program import Operation, Program
-from agmc.graph.weighted import weighted_layers
+from agmc.graph.weighted import check_layers, weighted_layers
 
 #: Make no new numbers: rounding what they read rounds what they make.
 _CARRIERS = frozenset(
@@ -61,10 +61,7 @@ class QuantizedValues:
             ValueError: it names a layer that the network does not have.
         """
         layers = weighted_layers(program)
-        if unknown := sorted(set(act_bits) - set(layers)):
-            raise ValueError(
-                f"act_bits names {unknown[0]!r}; the layers are {', '.join(layers)}"
-            )
+        check_layers(act_bits, layers)
         result = cls()
         if not act_bits:
             return result

@@ -32,6 +32,7 @@ class Distillation(Recipe):
         weight_decay: see `Recipe`.
         warmup_share: see `Recipe`.
         label_smoothing: of the part of the loss that reads the labels.
+        max_gradient_norm: see `Recipe`.
         distillation_weight: of the teacher, in [0, 1]; the labels count the rest.
         temperature: that softens both outputs, > 0.
 

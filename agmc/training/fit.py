@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from agmc.data import Splits
 from agmc.training.augment import augment
@@ -35,6 +36,8 @@ class Recipe:
         weight_decay: of weights; biases and batch norms have none. >= 0.
         warmup_share: of all steps, for the rise, in [0, 1).
         label_smoothing: share of the target spread over all classes, in [0, 1).
+        max_gradient_norm: a longer gradient is cut to it, > 0; None leaves it. Without
+            batch norms between them, layers blow gradients up now and then.
 
     Raises:
         ValueError: a number is out of range.
@@ -47,6 +50,7 @@ class Recipe:
     weight_decay: float = 5e-4
     warmup_share: float = 0.2
     label_smoothing: float = 0.0
+    max_gradient_norm: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -59,6 +63,10 @@ class Recipe:
         for name in ("momentum", "warmup_share", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} (={getattr(self, name)}) must be in [0, 1)")
+        if self.max_gradient_norm is not None and not self.max_gradient_norm > 0:
+            raise ValueError(
+                f"max_gradient_norm (={self.max_gradient_norm}) must be > 0, or null"
+            )
 
     def rate(self, step: int, num_steps: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -167,6 +175,9 @@ def fit(
                 # Parts may differ by an image, and the gradients are averaged.
                 share = len(y) * team.size / len(index)
                 scaler.scale(loss * share).backward()
+                if recipe.max_gradient_norm is not None:
+                    scaler.unscale_(optimizer)
+                    clip_grad_norm_(module.parameters(), recipe.max_gradient_norm)
                 scaler.step(optimizer)
                 scaler.update()
                 step += 1

@@ -48,6 +48,6 @@ def test_nothing_asked_nothing_rounded():
     found = QuantizedValues.of(program, {})
     assert not found.made and not found.read
     with pytest.raises(
-        ValueError, match="act_bits names 'x'; the layers are stem, con"
+        ValueError, match=r"no layers \['x'\] with weights .*has \['stem'"
     ):
         QuantizedValues.of(program, {"x": 8})

@@ -94,6 +94,25 @@ def test_one_step_by_hand(splits, execution):
     torch.testing.assert_close(linear.bias.detach(), bias - 0.19 * grad_b)
 
 
+def test_a_long_gradient_is_cut(splits, execution):
+    module = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+    module(splits.example_input())
+    start = [p.detach().clone() for p in module.parameters()]
+    recipe = Recipe(
+        epochs=1,
+        batch_size=len(splits.train),
+        learning_rate=1.0,
+        momentum=0.0,
+        weight_decay=0.0,
+        warmup_share=0.0,
+        max_gradient_norm=0.125,
+    )
+    fit(module, splits, recipe, execution=execution, seed=0)
+    pairs = zip(module.parameters(), start, strict=True)
+    moved = torch.cat([(p.detach() - old).flatten() for p, old in pairs])
+    assert moved.norm() == pytest.approx(0.125 * recipe.rate(0, 1), rel=1e-4)
+
+
 def test_schedule_by_hand():
     recipe = Recipe(learning_rate=1.0, warmup_share=0.2)
     rates = [recipe.rate(step, 10) for step in range(10)]
