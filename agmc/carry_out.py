@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -29,6 +28,7 @@ from agmc.training import (
     Team,
     batches_of,
     distil,
+    exact,
     recalibrate_batch_norm,
 )
 
@@ -122,8 +122,7 @@ class CarryOut:
             )
         if not plan.weight_bits and not plan.act_bits:
             return Carried(small, small, states, self.execution)
-        # Rounding to 8 bits on top of that of bfloat16 would be another network.
-        exact = dataclasses.replace(self.execution, precision="float32")
+        by = exact(self.execution)
         progress.stage("quantise")
         some = self.batches(splits, "train", limit=_CALIBRATION_IMAGES)
         rounded = self.quantization.apply(
@@ -132,11 +131,11 @@ class CarryOut:
         if self.quantized_finetune is not None:
             recipe = self.quantized_finetune
             progress.stage("fine-tune bits", total=recipe.epochs, unit="epoch")
-            exact.place(rounded)
+            by.place(rounded)
             held = Held(rounded, plan.sparsity)
-            self._train(rounded, model, splits, recipe, exact, progress, held)
+            self._train(rounded, model, splits, recipe, by, progress, held)
             round_biases(rounded)
-        return Carried(rounded, small, states, exact)
+        return Carried(rounded, small, states, by)
 
     def batches(self, splits: Splits, split: str, limit: int | None = None) -> Batches:
         """Of one split, in the size of an evaluation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from agmc.compression.importance import Importance, l1
 from agmc.compression.literals import rewrite_literals
 from agmc.compression.original_class import in_original_class
+from agmc.compression.quantize import Quantization
 from agmc.compression.sparsify import sparsify
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.network import GraphNetwork
@@ -26,32 +27,43 @@ def compress(
     *,
     importance: Importance = l1,
     gradients: Mapping[str, Tensor] | None = None,
+    quantization: Quantization | None = None,
+    calibration: Iterable[Tensor] = (),
 ) -> nn.Module:
     """Carries out a plan on a network; the network is left as it was.
 
     Args:
         model: a trained network.
-        plan: for every channel group the share of channels to keep, and for every
-            layer the share of the weights that are left to set to zero.
+        plan: for every channel group the share of channels to keep; for every layer the
+            share of the weights that are left to set to zero, and the bits of its
+            weights and of its input.
         example_input: a Tensor or a tuple of Tensors, batch first.
         importance: scores the channels; those with the highest stay.
         gradients: of the loss, for importances that need them; see
             `agmc.compression.importance.gradients`.
+        quantization: how the network is rounded, where the plan has bits; None: evenly
+            spaced numbers, see `Quantization`.
+        calibration: training inputs [N, ...] to measure activations on, where the plan
+            has `act_bits`.
 
     Returns:
         The smaller network in evaluation mode; of the same class where its code still
         computes the right thing (see `in_original_class`), else a `GraphNetwork` with
         the literals of the code rewritten. Batch norm statistics are those of the
-        original: recalibrate or fine-tune it.
+        original: recalibrate or fine-tune it. Under a plan with bits it is a
+        `GraphNetwork` without the batch norms that can be folded; fine-tune the network
+        of the same plan without bits first, and `Quantization.apply` the bits then.
 
     Raises:
-        ValueError: the network cannot be traced, or the plan names other groups or
-            layers.
+        ValueError: the network cannot be traced, the plan names other groups or
+            layers, or there is nothing to measure the activations on.
     """
     graph = trace(model, example_input)
     pruner = Pruner(model, graph, importance=importance, gradients=gradients)
     small = pruner.prune(plan)
     sparsify(small, plan.sparsity)
+    if plan.weight_bits or plan.act_bits:
+        return (quantization or Quantization()).apply(small, plan, calibration)
     return in_original_class(model, small, example_input)
 
 

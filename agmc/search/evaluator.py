@@ -6,12 +6,19 @@ import time
 from dataclasses import dataclass, field, replace
 
 from agmc.compression.prune import Pruner
+from agmc.compression.quantize import Quantization
 from agmc.compression.sparsify import sparsify
 from agmc.cost.model import Cost, CostModel
 from agmc.data import Splits
 from agmc.plan import Plan, kept_channels
 from agmc.search.repair import check_repair, reconstruction_of
-from agmc.training import Execution, accuracy, batches_of, recalibrate_batch_norm
+from agmc.training import (
+    Execution,
+    accuracy,
+    batches_of,
+    exact,
+    recalibrate_batch_norm,
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class Evaluator:
         recalibration_images: training images that batch norm is recalibrated on, >= 0;
             0 leaves the statistics of the unpruned network.
         batch_size: images per forward pass, >= 1.
+        quantization: how plans with bits round; the images of the recalibration
+            measure the activations.
 
     Raises:
         ValueError: a number is out of range.
@@ -71,6 +80,7 @@ class Evaluator:
         reconstruction_images: int = 500,
         recalibration_images: int = 500,
         batch_size: int = 100,
+        quantization: Quantization | None = None,
     ) -> None:
         if search_images is not None and search_images < 1:
             raise ValueError(
@@ -80,6 +90,7 @@ class Evaluator:
         self._pruner = pruner
         self._cost_model = cost_model
         self._execution = execution
+        self._quantization = quantization or Quantization()
         self._search = batches_of(
             splits,
             "search",
@@ -122,7 +133,12 @@ class Evaluator:
             recalibrate_batch_norm(
                 module, self._recalibration, execution=self._execution
             )
-        share = accuracy(module, self._search, execution=self._execution)
+        by = self._execution
+        if plan.weight_bits or plan.act_bits:
+            images = [images for images, _ in self._recalibration or ()]
+            module = by.place(self._quantization.apply(module, plan, images))
+            by = exact(by)
+        share = accuracy(module, self._search, execution=by)
         cost = self._cost(plan)
         seconds = time.perf_counter() - started
         evaluation = Evaluation(plan, share, cost, seconds)

@@ -4,7 +4,7 @@ from agmc.training.base import train_base
 from agmc.training.batches import Batches, batches_of
 from agmc.training.distil import Distillation, distil, distillation_loss
 from agmc.training.evaluate import accuracy
-from agmc.training.execution import Execution
+from agmc.training.execution import Execution, exact
 from agmc.training.fit import EpochRecord, Recipe, fit
 from agmc.training.recalibrate import recalibrate_batch_norm
 from agmc.training.team import Team, team
@@ -20,6 +20,7 @@ __all__ = [
     "batches_of",
     "distil",
     "distillation_loss",
+    "exact",
     "fit",
     "recalibrate_batch_norm",
     "team",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -92,6 +92,11 @@ class Execution:
         # torch's stubs lack this form of the call.
         module.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         return module
+
+
+def exact(execution: Execution) -> Execution:
+    """The same device in float32: what rounds by itself must not be rounded twice."""
+    return replace(execution, precision="float32")
 
 
 def _cpu_has_bfloat16() -> bool:

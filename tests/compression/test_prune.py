@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from agmc.compression.prune import Pruner, compress
+from agmc.compression.quantize import Quantization
 from agmc.compression.sparsify import layer_weights
 from agmc.cost.model import cost_of
 from agmc.export.checkpoint import load, save
@@ -306,3 +307,22 @@ def test_random_networks_and_plans(blocks, seed):
     same = Pruner(net, graph).prune(space.plan(space.counts(None)))
     assert torch.equal(same(*inputs), net(*inputs))
     assert np.array_equal(space.counts(Plan({})), space.counts(None))
+
+
+def test_bits_of_a_plan_are_carried_out():
+    net, inputs = make("residual")
+    bits = {"stem": 4, "linear": 8}
+    plan = Plan({"conv1": 0.5}, weight_bits=bits, act_bits={"linear": 8})
+    small = compress(net, plan, inputs, calibration=inputs)
+    names = {op.name for op in small.program.operations}
+    assert {"stem_weight_q", "linear_weight_q", "mean_q"} <= names
+    assert "conv1_weight_q" not in names
+    shared = compress(
+        net,
+        Plan({}, weight_bits=bits),
+        inputs,
+        quantization=Quantization(weights="codebook"),
+    )
+    assert 8 < len(shared.get_parameter("stem.codebook")) <= 16
+    with pytest.raises(ValueError, match="no batches to measure the activations on"):
+        compress(net, plan, inputs)

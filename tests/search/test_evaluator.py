@@ -10,13 +10,14 @@ from search_nets import tiny_net, tiny_splits
 from torch import nn
 
 from agmc.compression.prune import Pruner
+from agmc.compression.quantize import Quantization
 from agmc.compression.reconstruct import Reconstruction
 from agmc.compression.sparsify import layer_weights
 from agmc.cost.model import CostModel, cost_of
 from agmc.graph.trace import trace
 from agmc.plan import Plan, PlanSpace
 from agmc.search.evaluator import Evaluator
-from agmc.training import Execution
+from agmc.training import Execution, batches_of, recalibrate_batch_norm
 
 EXECUTION = Execution(device="cpu", precision="float32")
 
@@ -118,6 +119,24 @@ def test_zeros_come_after_the_least_squares_and_before_recalibration(monkeypatch
     solved[smallest] = 0
     torch.testing.assert_close(weight.flatten(), solved)
     assert not evaluator(channels).cached  # another plan
+
+
+def test_plans_with_bits_are_measured_as_they_round():
+    evaluator, pruner, net, splits = make(
+        reconstruction_images=0, recalibration_images=10, batch_size=5
+    )
+    layers = layer_weights(pruner.prune(Plan({})))
+    bits = dict.fromkeys(layers, 8)
+    plan = Plan({}, weight_bits=bits, act_bits=bits)
+    evaluation = evaluator(plan)
+    small = pruner.prune(Plan({}))
+    batches = batches_of(splits, "train", execution=EXECUTION, limit=10, batch_size=5)
+    recalibrate_batch_norm(small, batches, execution=EXECUTION)
+    rounded = Quantization().apply(small, plan, [images for images, _ in batches])
+    assert evaluation.accuracy == hits(rounded, splits, 18) / 18
+    assert not evaluation.cached and evaluator(plan).cached
+    shared, *_ = make(quantization=Quantization(weights="codebook"))
+    assert 0 <= shared(Plan({}, weight_bits=dict.fromkeys(layers, 1))).accuracy <= 1
 
 
 def test_search_images_limits_what_is_measured():

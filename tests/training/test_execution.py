@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from agmc.training import Execution
+from agmc.training import Execution, exact
 from agmc.training import execution as module
 
 
@@ -55,3 +55,8 @@ def test_no_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="device=cpu"):
         Execution(device="cuda")
+
+
+def test_exact_is_float32_on_the_same_device():
+    found = exact(Execution(device="cpu", precision="bfloat16"))
+    assert found == Execution(device="cpu", precision="float32")

@@ -188,6 +188,7 @@ def test_frozen_parameters_stay(build, splits, execution):
         {"weight_decay": -1.0},
         {"warmup_share": 1.0},
         {"label_smoothing": -0.1},
+        {"max_gradient_norm": 0.0},
     ],
 )
 def test_bad_knobs(knobs):
