@@ -55,7 +55,8 @@ class GraphNetwork(nn.Module):
             name for name in program.parameters + program.buffers if name not in state
         ]:
             raise ValueError(f"tensors {missing[:3]} of the network are missing")
-        layers = {op.name: _layer(op, program, state) for op in program.operations}
+        known = frozenset(program.parameters), frozenset(program.buffers)
+        layers = {op.name: _layer(op, *known, state) for op in program.operations}
         for operation in program.operations:
             layer = layers[operation.name]
             if layer is not None and not _attach(self, _layer_path(operation), layer):
@@ -161,7 +162,10 @@ def _layer_path(operation: Operation) -> str:
 
 
 def _layer(
-    operation: Operation, program: Program, state: Mapping[str, Tensor]
+    operation: Operation,
+    parameters: frozenset[str],
+    buffers: frozenset[str],
+    state: Mapping[str, Tensor],
 ) -> nn.Module | None:
     """An empty module that does the same, or None where there is none."""
     path = _layer_path(operation)
@@ -171,16 +175,16 @@ def _layer(
     if not path or operation.kwargs:
         return None
     if operation.op == "aten.batch_norm.default":
-        return _batch_norm(path, named, program, state)
+        return _batch_norm(path, named, parameters, buffers, state)
     held = [name for name in named[1:3] if isinstance(name, str)]
-    if named[1] != f"{path}.weight" or not set(held) <= set(program.parameters):
+    if named[1] != f"{path}.weight" or not parameters.issuperset(held):
         return None
     weight = state[named[1]]
     if operation.op == "aten.conv2d.default" and weight.ndim == 4:
         defaults: list[Any] = [None, 1, 0, 1, 1]
         given = named[2:] + defaults[len(named) - 2 :]
         bias, stride, padding, dilation, groups = given
-        if bias not in (None, f"{path}.bias"):
+        if bias not in (None, f"{path}.bias") or not isinstance(groups, int):
             return None
         return _empty(
             nn.Conv2d,
@@ -203,7 +207,11 @@ def _layer(
 
 
 def _batch_norm(
-    path: str, named: Sequence[Any], program: Program, state: Mapping[str, Tensor]
+    path: str,
+    named: Sequence[Any],
+    parameters: frozenset[str],
+    buffers: frozenset[str],
+    state: Mapping[str, Tensor],
 ) -> nn.Module | None:
     """With or without scale and shift; the running statistics must be there."""
     scale_and_shift = [f"{path}.weight", f"{path}.bias"]
@@ -211,9 +219,9 @@ def _batch_norm(
     affine = list(named[1:3]) == scale_and_shift
     if not (affine or list(named[1:3]) == [None, None]) or named[5] is not False:
         return None
-    if list(named[3:5]) != statistics or not set(statistics) <= set(program.buffers):
+    if list(named[3:5]) != statistics or not buffers.issuperset(statistics):
         return None
-    if affine and not set(scale_and_shift) <= set(program.parameters):
+    if affine and not parameters.issuperset(scale_and_shift):
         return None
     size = state[statistics[0]].shape[0]
     return _empty(BatchNorm, size, eps=named[7], momentum=named[6], affine=affine)
@@ -241,7 +249,8 @@ def _attach(network: nn.Module, path: str, layer: nn.Module) -> bool:
             return False
         parent.add_module(name, layer)
         return True
-    return repr(present) == repr(layer)
+    # Not the whole `repr`: what stands inside a container can be the whole network.
+    return type(present) is type(layer) and present.extra_repr() == layer.extra_repr()
 
 
 def _container(network: nn.Module, path: str) -> nn.Module:
