@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +11,7 @@ import torch
 from agmc.cost.activations import ActivationMemory
 from agmc.cost.energy import EnergyModel
 from agmc.cost.latency import LatencyModel
+from agmc.cost.storage import packed_json, tensor_record
 from agmc.cost.tables import Tables
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.program import program_to_json
@@ -28,8 +27,12 @@ TABLE_METRICS = ("latency", "energy")
 #: Of weights and of activations, until a plan says other bits: float32.
 _BITS = 32
 
-#: What the file says of one tensor besides its name: dtype, shape and place.
-_HEADER_BYTES_PER_TENSOR = 64
+#: What stands around description and data in the file.
+_HEADER_BYTES = 256
+
+#: Shapes of a pruned network repeat less than those of the original, so that zlib makes
+#: them longer by up to so many bytes a tensor.
+_BYTES_PER_SHAPE = 2
 
 #: So that a budget on bytes holds for the file with what its writer says of it.
 _ROOM_FOR_INFO = 1024
@@ -43,8 +46,10 @@ class Cost:
         macs: multiply-adds of convolutions and linear layers for one input; one
             multiplication with its addition counts as 1.
         params: elements of all parameters that the network reads.
-        bytes: size of the saved file (`agmc.save`), within 2 %: all weights and
-            buffers that the network reads, and the description of its operations.
+        bytes: size of the saved file (`agmc.save`), within 2 % and never less: all
+            weights and buffers that the network reads, and the description of its
+            operations. Tensors of zeros, as in networks without training, are stored
+            in less.
         activation_bytes: the most that activations of one input take at one time, see
             `ActivationMemory`.
         bops: bit operations: multiply-adds x bits of the weights x bits of the
@@ -100,11 +105,14 @@ class CostModel:
         self._item_sizes = np.array(
             [float(getattr(torch, spec.dtype).itemsize) for spec in specs]
         )
-        description = json.dumps(program_to_json(graph.program)).encode()
-        # The file holds the description compressed, as text of 6 bits a character.
+        description = {
+            "program": program_to_json(graph.program),
+            "tensors": [tensor_record(spec.shape, spec.dtype) for spec in specs],
+        }
         self._description_bytes = (
-            len(zlib.compress(description, 9)) * 4 // 3
-            + sum(len(n) + _HEADER_BYTES_PER_TENSOR for n in self.widths.parameters)
+            len(packed_json(description))
+            + len(specs) * _BYTES_PER_SHAPE
+            + _HEADER_BYTES
             + _ROOM_FOR_INFO
         )
 

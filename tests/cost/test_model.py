@@ -93,6 +93,26 @@ def test_bytes_are_those_of_the_file(seed):
         )
 
 
+#: As many names of classes as a file is given, of letters that do not repeat much.
+INFO = {"classes": [f"{hash((i, 0)) % 26**6:x}" for i in range(100)], "model": "net"}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_file_never_takes_more_bytes_than_its_plan(name):
+    net, _ = make(name)
+    graph = graph_of(name)
+    plans = [Plan({})]
+    if any(graph.groups):
+        generator = torch.Generator().manual_seed(0)
+        plans += [PlanSpace(graph).sample(generator) for _ in range(3)]
+    for plan in plans:
+        small = Pruner(net, graph).prune(plan)
+        predicted = cost_of(graph, plan).bytes
+        assert len(to_bytes(small, info=INFO)) <= predicted
+        # What is left is the room for info, and what zeros take less.
+        assert predicted < len(to_bytes(small)) + 2000
+
+
 def test_metrics_are_the_fields_of_cost():
     assert tuple(Cost.__dataclass_fields__) == (*METRICS, *TABLE_METRICS)
     with pytest.raises(ValueError, match="'flops' is none of macs, params, bytes"):
