@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -21,7 +20,7 @@ from agmc.export.checkpoint import load, save, to_bytes
 from agmc.export.onnx import onnx_latency_ms, save_onnx
 from agmc.graph.agreement import TOLERANCE, relative_difference
 from agmc.graph.model_graph import ModelGraph
-from agmc.plan import Plan, kept_channels
+from agmc.plan import Plan
 from agmc.report.page import write_report
 from agmc.report.progress import Progress
 from agmc.search.bound import BoundBudget
@@ -121,9 +120,8 @@ class Pipeline:
             carried.floats.load_state_dict(state)
             before[stage] = shares(carried.floats, execution)
 
-        counts = kept_channels(graph, plan)
-        whole = _sizes(budget, kept_channels(graph, None), original_bytes)
-        sizes = _sizes(budget, counts, num_bytes)
+        whole = _sizes(budget, None, original_bytes)
+        sizes = _sizes(budget, plan, num_bytes)
         result: dict[str, Any] = {
             "baseline": {
                 "accuracy": baseline,
@@ -142,7 +140,7 @@ class Pipeline:
                 "latency_ms": latencies[1],
             },
             "budget": verdict(
-                budget, counts, num_bytes=num_bytes, accuracy=compressed["search"]
+                budget, sizes, num_bytes=num_bytes, accuracy=compressed["search"]
             ),
             "seconds": {k: round(v, 3) for k, v in progress.seconds.items()},
             "versions": versions(),
@@ -173,12 +171,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _sizes(
-    budget: BoundBudget, counts: np.ndarray, num_bytes: int
+    budget: BoundBudget, plan: Plan | None, num_bytes: int
 ) -> dict[str, int | float]:
     """What stands in every record, and the metrics that a budget is on."""
+    cost = budget.cost_model.of(plan).known()
     metrics = dict.fromkeys(("macs", "params", "bytes", *budget.budgets.metrics))
-    found = {metric: budget.value(metric, counts) for metric in metrics}
-    return {**found, "bytes": num_bytes}
+    return {**{metric: cost[metric] for metric in metrics}, "bytes": num_bytes}
 
 
 def _must_agree(module: nn.Module, loaded: nn.Module, example: torch.Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from agmc.cost.activations import ActivationMemory
 from agmc.cost.energy import EnergyModel
 from agmc.cost.latency import LatencyModel
+from agmc.cost.rounded import FLOAT_BITS, Rounded
 from agmc.cost.storage import packed_json, tensor_record
 from agmc.cost.tables import Tables
 from agmc.graph.model_graph import ModelGraph
@@ -23,9 +24,6 @@ METRICS = ("macs", "params", "bytes", "activation_bytes", "bops")
 
 #: Metrics that are summed up from `Tables`: milliseconds and millijoules for one input.
 TABLE_METRICS = ("latency", "energy")
-
-#: Of weights and of activations, until a plan says other bits: float32.
-_BITS = 32
 
 #: What stands around description and data in the file.
 _HEADER_BYTES = 256
@@ -46,14 +44,15 @@ class Cost:
         macs: multiply-adds of convolutions and linear layers for one input; one
             multiplication with its addition counts as 1.
         params: elements of all parameters that the network reads.
-        bytes: size of the saved file (`agmc.save`), within 2 % and never less: all
-            weights and buffers that the network reads, and the description of its
-            operations. Tensors of zeros, as in networks without training, are stored
+        bytes: size of the saved file (`agmc.save`), within 2 %, and without zeros or
+            bits in the plan never less: all weights and buffers that the network reads,
+            and the description of its operations, within 1.5 kB where weights are from
+            codebooks. Tensors of zeros, as in networks without training, are stored
             in less.
         activation_bytes: the most that activations of one input take at one time, see
             `ActivationMemory`.
         bops: bit operations: multiply-adds x bits of the weights x bits of the
-            activations; both 32 here.
+            activations; 32 where a plan says nothing else.
         latency: milliseconds for one input, see `LatencyModel`; None without a table.
         energy: millijoules for one input, see `EnergyModel`; None without a table.
     """
@@ -144,7 +143,7 @@ class CostModel:
         elif metric == "activation_bytes":
             values = self._activations(counts)
         elif metric == "bops":
-            values = self.widths.total_macs(counts) * (_BITS * _BITS)
+            values = self.widths.total_macs(counts) * FLOAT_BITS**2
         else:
             known = ", ".join((*METRICS, *TABLE_METRICS))
             raise ValueError(f"metric {metric!r} is none of {known}")
@@ -169,6 +168,28 @@ class CostModel:
     def cost(self, counts: np.ndarray) -> Cost:
         """All of `metrics` of one plan; counts int [num_groups]."""
         return Cost(**{m: self.evaluate(m, counts).item() for m in self.metrics})
+
+    def of(self, plan: Plan | None, *, codebooks: bool = False) -> Cost:
+        """All of `metrics` of a plan, its zeros and bits included.
+
+        Args:
+            plan: None: the network itself.
+            codebooks: whether weights with bits are from codebooks, see
+                `Rounded.bytes_saved`.
+
+        Raises:
+            ValueError: the plan names a group or layer that the network does not have.
+        """
+        counts = kept_channels(self.graph, plan)
+        cost = self.cost(counts)
+        if plan is None or not (plan.sparsity or plan.weight_bits or plan.act_bits):
+            return cost
+        saved = self._rounded.bytes_saved(counts, plan, codebooks=codebooks)
+        return replace(
+            cost,
+            bytes=cost.bytes - int(saved),
+            bops=self._rounded.bops(counts, plan),
+        )
 
     def by_layer(self, counts: np.ndarray) -> tuple[LayerCost, ...]:
         """The layers that multiply or hold parameters, in execution order.
@@ -198,6 +219,10 @@ class CostModel:
         return tuple(LayerCost(name, *row) for name, row in rows.items())
 
     @cached_property
+    def _rounded(self) -> Rounded:
+        return Rounded(self.widths)
+
+    @cached_property
     def _activations(self) -> ActivationMemory:
         return ActivationMemory(self.graph, self.widths)
 
@@ -222,4 +247,4 @@ class CostModel:
 
 def cost_of(graph: ModelGraph, plan: Plan | None = None) -> Cost:
     """Cost of a plan, or of the original network for None."""
-    return CostModel(graph).cost(kept_channels(graph, plan))
+    return CostModel(graph).of(plan)

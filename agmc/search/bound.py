@@ -127,10 +127,10 @@ class BoundBudget:
         Raises:
             ValueError: it is, or it names a group that the network does not have.
         """
-        counts = self.space.counts(plan)
+        cost = self.cost_model.of(plan).known()
         for budget in self.budgets.limits:
             metric = budget.metric
-            kept, most = self.value(metric, counts), self.limits[metric]
+            kept, most = cost[metric], self.limits[metric]
             if kept > most:
                 raise ValueError(
                     f"the plan keeps {amount(kept, metric)}, more than the "

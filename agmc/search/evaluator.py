@@ -10,7 +10,7 @@ from agmc.compression.quantize import Quantization
 from agmc.compression.sparsify import sparsify
 from agmc.cost.model import Cost, CostModel
 from agmc.data import Splits
-from agmc.plan import Plan, kept_channels
+from agmc.plan import Plan
 from agmc.search.repair import check_repair, reconstruction_of
 from agmc.training import (
     Execution,
@@ -150,4 +150,5 @@ class Evaluator:
         return Evaluation(plan, 0.0, self._cost(plan), failed=True)
 
     def _cost(self, plan: Plan) -> Cost:
-        return self._cost_model.cost(kept_channels(self._pruner.graph, plan))
+        codebooks = self._quantization.weights == "codebook"
+        return self._cost_model.of(plan, codebooks=codebooks)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from agmc.search.bound import BoundBudget
 from agmc.search.limit import amount
 
 
 def verdict(
-    bound: BoundBudget, counts: np.ndarray, *, num_bytes: int, accuracy: float
+    bound: BoundBudget,
+    values: Mapping[str, float],
+    *,
+    num_bytes: int,
+    accuracy: float,
 ) -> dict[str, Any] | None:
     """Whether a compressed network keeps what was asked for.
 
     Args:
         bound: the budgets of the network.
-        counts: kept channels, int [num_groups].
+        values: metric -> what the network takes.
         num_bytes: of its file, which is what a limit on `bytes` is about.
         accuracy: of it on the search split, after fine-tuning, in [0, 1].
 
@@ -38,7 +41,7 @@ def verdict(
         }
     records: list[dict[str, Any]] = []
     for metric, limit in bound.limits.items():
-        value = num_bytes if metric == "bytes" else bound.value(metric, counts)
+        value = num_bytes if metric == "bytes" else values[metric]
         holds = value <= limit
         records.append(dict(metric=metric, limit=limit, value=value, holds=holds))
     if len(records) < 2:

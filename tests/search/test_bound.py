@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from graph_nets import graph_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_bounds import (
@@ -27,6 +28,7 @@ from agmc.cost.model import CostModel, cost_of
 from agmc.cost.tables import Tables
 from agmc.cost.units import Units
 from agmc.graph.trace import trace
+from agmc.graph.weighted import weighted_layers
 from agmc.models.random_cnn import BLOCKS, random_net
 from agmc.plan import Plan, PlanSpace
 from agmc.search.budgets import Budgets
@@ -195,11 +197,26 @@ def test_a_table_of_nothing_is_refused():
 
 
 def test_a_plan_from_elsewhere_must_hold_all_limits():
-    bound = Budgets.of(["macs:12", "params:15"]).bind(CHAIN, space_of([4, 4]))
-    bound.space.counts = lambda plan: np.array([2, 2])
-    bound.check(Plan({}))
-    bound.space.counts = lambda plan: np.array([2, 3])
-    with pytest.raises(ValueError, match="keeps 16 params, more than the 15 params"):
+    graph = graph_of("chain")
+    model, space = CostModel(graph), PlanSpace(graph)
+    half = Plan.uniform(space, 0.5)
+    params = model.of(half).params
+    bound = Budgets.of(["macs:0.6", f"params:{params}"]).bind(model, space)
+    bound.check(half)
+    tight = Budgets.of(["macs:0.6", f"params:{params - 1}"]).bind(model, space)
+    with pytest.raises(ValueError, match=f"{params} params, more than"):
+        tight.check(half)
+
+
+def test_bits_of_a_plan_count():
+    graph = graph_of("resnet20")
+    model, space = CostModel(graph), PlanSpace(graph)
+    bits = dict.fromkeys(weighted_layers(graph.program), 8)
+    bound = Budgets.of(["bytes:0.3", "bops:0.1"]).bind(model, space)
+    bound.check(Plan({}, weight_bits=bits, act_bits=bits))
+    with pytest.raises(ValueError, match=r"more than the \d+ bops"):
+        bound.check(Plan({}, weight_bits=bits))
+    with pytest.raises(ValueError, match=r"more than the \d+ bytes"):
         bound.check(Plan({}))
 
 

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from graph_nets import graph_of, quiet_trace
+
+from agmc.compression.calibration import minmax
+from agmc.compression.prune import Pruner
+from agmc.compression.quantize import Quantization
+from agmc.compression.sparsify import sparsify
+from agmc.cost.model import CostModel, cost_of
+from agmc.export.checkpoint import to_bytes
+from agmc.graph.weighted import weighted_layers
+from agmc.models import build
+from agmc.models.random_cnn import with_statistics
+from agmc.plan import Plan, PlanSpace
+
+FAMILIES = ("resnet8", "plain20", "densenet22_cifar", "shufflenet_v2_cifar")
+
+
+def plan_of(graph, seed, weight_bits, act_bits, sparsity):
+    layers = weighted_layers(graph.program)
+    channels = PlanSpace(graph).sample(torch.Generator().manual_seed(seed))
+    return Plan(
+        channels.keep_ratio,
+        sparsity=dict.fromkeys(layers, sparsity) if sparsity else {},
+        weight_bits=dict.fromkeys(layers, weight_bits) if weight_bits else {},
+        act_bits=dict.fromkeys(layers, act_bits) if act_bits else {},
+    )
+
+
+@functools.cache
+def family(name):
+    """Network, an input and its graph; nobody changes them."""
+    torch.manual_seed(0)
+    net = with_statistics(build(name, num_classes=10, in_channels=3)).eval()
+    x = torch.randn(2, 3, 32, 32)
+    return net, x, quiet_trace(net, x)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    ("weights", "weight_bits", "act_bits", "sparsity"),
+    [
+        ("uniform", 8, 8, 0.0),
+        ("uniform", 4, None, 0.0),
+        ("uniform", 2, 8, 0.0),
+        ("uniform", 8, 8, 0.8),
+        ("codebook", 4, 8, 0.0),
+        ("codebook", 3, None, 0.9),
+        ("uniform", None, None, 0.7),
+    ],
+)
+def test_bytes_are_those_of_the_file(name, weights, weight_bits, act_bits, sparsity):
+    net, x, graph = family(name)
+    plan = plan_of(graph, 1, weight_bits, act_bits, sparsity)
+    small = Pruner(net, graph).prune(plan)
+    sparsify(small, plan.sparsity)
+    if weight_bits or act_bits:
+        small = Quantization(weights=weights, calibration=minmax).apply(
+            small, plan, [x]
+        )
+    predicted = CostModel(graph).of(plan, codebooks=weights == "codebook").bytes
+    written = len(to_bytes(small, info={"model": name}))
+    # But for the room for what a run says of itself. What is said of codebooks weighs
+    # more in the smallest files.
+    slack = 1500 if weights == "codebook" else 0
+    assert predicted - 1024 == pytest.approx(written, rel=0.02, abs=slack)
+    if not sparsity:  # how long the runs of zeros are is a matter of chance
+        assert predicted >= written
+
+
+def test_bit_operations_by_hand():
+    graph = graph_of("chain")
+    macs = CostModel(graph).widths.macs_by_operation(PlanSpace(graph).counts(None))
+    conv1, conv2, linear = macs.values()
+    plan = Plan({}, weight_bits={"conv1": 8, "conv2": 4}, act_bits={"conv2": 6})
+    expected = conv1 * 8 * 32 + conv2 * 4 * 6 + linear * 32 * 32
+    assert cost_of(graph, plan).bops == expected
+    assert cost_of(graph, plan).macs == cost_of(graph).macs
+    assert cost_of(graph).bops == 1024 * sum(macs.values())
+
+
+def test_other_layers_are_refused():
+    graph = graph_of("chain")
+    for part in ("sparsity", "weight_bits", "act_bits"):
+        with pytest.raises(ValueError, match=r"no layers \['x'\] with weights"):
+            cost_of(graph, Plan({}, **{part: {"x": 0.5 if part == "sparsity" else 8}}))
