@@ -10,9 +10,10 @@ from torch import nn
 
 from agmc.cost.model import Cost, cost_of
 from agmc.data import Splits
+from agmc.export.deployed import without_rounding
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
-from agmc.training import Execution, accuracy, batches_of
+from agmc.training import Execution, accuracy, batches_of, exact
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def measure(
     """Reads the search and the test split.
 
     Args:
-        model: from images to logits; is left placed by `execution`.
+        model: from images to logits; is left placed by `execution`. Of one that rounds,
+            the parameters are weights and biases.
         splits: the data.
         num_bytes: of the network's file.
         execution: device and precision.
@@ -64,7 +66,9 @@ def measure(
     Raises:
         ValueError: as `graph_of`.
     """
-    cost = cost_of(graph_of(model.cpu(), splits))
+    floats = without_rounding(model.cpu())
+    cost = cost_of(graph_of(floats or model, splits))
+    execution = execution if floats is None else exact(execution)
     execution.place(model)
     shares = {
         split: accuracy(

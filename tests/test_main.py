@@ -268,11 +268,20 @@ def test_a_plan_by_hand_says_how_many_bits_there_are(call, tiny, tmp_path):
     assert "fine-tune bits" in result_of(out)["seconds"]
     state = load(out / "compressed.safetensors").state_dict()
     assert len(state["3.codebook"]) == 4 and len(state["0.codebook"]) > 16
-    (tmp_path / "other.json").write_text(
-        json.dumps({**plan, "act_bits": {"x": 8}}),
-    )
-    got = call(*tiny, "plan=other.json", f"out={tmp_path / 'no'}")
-    assert got.code == 2 and "there are no layers ['x']" in got.err
+    how = (f"checkpoint={out / 'compressed.safetensors'}", f"out={tmp_path / 'e'}")
+    got = call("evaluate", *tiny, *how)
+    assert (got.code, got.err) == (0, "")
+    measured, result = result_of(tmp_path / "e")["evaluated"], result_of(out)
+    for key in ("accuracy", "macs", "bytes"):
+        assert measured[key] == result["compressed"][key]
+    for other, said in (
+        ({"act_bits": {"x": 8}}, "there are no layers ['x']"),
+        ({"weight_bits": {"3": 1}}, "weight_bits of '3' (=1) must be >= 2"),
+    ):
+        (tmp_path / "other.json").write_text(json.dumps({**plan, **other}))
+        got = call(*tiny, "plan=other.json", f"out={tmp_path / 'no'}")
+        assert got.code == 2 and said in got.err
+        assert not (tmp_path / "no" / "plan.json").exists()
 
 
 def test_train_an_embedding_and_search_with_it(

@@ -250,7 +250,7 @@ def test_a_plan_with_bits_is_rounded_trained_and_exported(tmp_path):
     assert "batch_norm" not in kinds
     assert "_fake_quantize_learnable_per_channel_affine" in kinds
     made = computed(network, (tiny_splits().example_input(2),), "per_channel")
-    weight = made[f"{first}_weight_q".replace(".", "_")]
+    weight = made[f"{first}.weight_q"]
     assert len(weight[0].unique()) <= 15 and (weight == 0).float().mean() >= 0.5
     state, before = network.state_dict(), other.state_dict()
     assert any(not torch.equal(state[name], before[name]) for name in state)

@@ -76,10 +76,13 @@ def compress(job: Job) -> None:
         if given is not None:  # may go further than the search would
             fewest, step = 1e-9, 1
         space = PlanSpace(graph, min_keep_ratio=fewest, round_to=step)
-        bound = budgets.bind(CostModel(graph, tables), space)
+        quantization = trainings["quantization"]
+        shared = quantization.weights == "codebook"
+        bound = budgets.bind(CostModel(graph, tables, codebooks=shared), space)
         if given is not None:
             for part in (given.sparsity, given.weight_bits, given.act_bits):
                 check_layers(part, weighted_layers(graph.program))
+            quantization.check(given)
             bound.check(given)
         else:
             _rehearse(job, rooms, reward, model, splits, bound)

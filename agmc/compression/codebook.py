@@ -17,13 +17,16 @@ def codebook(values: Tensor, size: int) -> tuple[Tensor, Tensor]:
     with the means of equally many values each. The better end is taken.
 
     Args:
-        values: float of any shape, not empty.
+        values: float of any shape; of none there is one centroid, 0.
         size: of the codebook, >= 1.
 
     Returns:
         centroids, float32 [k], ascending, k <= size; and for every value the index of
         the nearest one, int64 of the shape of `values`.
     """
+    if not values.numel():
+        none = torch.zeros(values.shape, dtype=torch.int64, device=values.device)
+        return values.new_zeros(1).float(), none
     ordered, order = values.detach().double().flatten().sort()
     by_rank = torch.linspace(0, len(ordered), size + 1, device=ordered.device).long()
     sums = torch.cat([ordered.new_zeros(1), ordered.cumsum(0)])

@@ -1,14 +1,15 @@
-"""Held: what a training of a quantised network must not move."""
+"""Held: what keeps a quantised network in shape while it is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import functools
+from collections.abc import Collection, Mapping
 
 import torch
 
-from agmc.compression.rounding import PER_CHANNEL, PER_TENSOR
+from agmc.compression.rounding import PER_CHANNEL, PER_TENSOR, SHARED
 from agmc.graph.network import GraphNetwork
-from agmc.graph.program import name_of
+from agmc.graph.program import Operation, name_of
 from agmc.graph.weighted import layer_name
 
 #: A step size may fall to this share of what it was.
@@ -18,6 +19,10 @@ _LEAST_SHARE = 0.01
 class Held:
     """Called after every step of a training, keeps zeros zero and step sizes positive.
 
+    A number of a codebook moves as its members would on average (HAQ, arXiv 1811.08886,
+    section 3.4), and not by the sum of what thousands of them want: its gradient is
+    divided by their number, from here on.
+
     Args:
         network: quantised, on the device where it is trained.
         sparse: names of layers whose zeros stay zeros.
@@ -26,7 +31,10 @@ class Held:
     def __init__(self, network: GraphNetwork, sparse: Collection[str]) -> None:
         self._steps = []
         self._zeros = []
-        for operation in network.program.operations:
+        operations = {op.name: op for op in network.program.operations}
+        for operation in operations.values():
+            if operation.op == SHARED:
+                _average(network, operations, operation)
             if operation.op not in (PER_CHANNEL, PER_TENSOR):
                 continue
             rounded, scale = (name_of(arg) or "" for arg in operation.args[:2])
@@ -43,3 +51,19 @@ class Held:
             weight.masked_fill_(zeros, 0)
         for size, least in self._steps:
             size.copy_(torch.maximum(size, least))
+
+
+def _average(
+    network: GraphNetwork, operations: Mapping[str, Operation], taken: Operation
+) -> None:
+    """Divides the gradient of a codebook by the members of each number."""
+    table, codes = (name_of(arg) or "" for arg in taken.args)
+    padded = operations.get(table)  # a 0 that is not trained stands before the others
+    first = 0 if padded is None else 1
+    numbers = network.get_parameter(name_of(padded.args[0]) or "" if padded else table)
+    counts = torch.bincount(
+        network.get_buffer(codes).flatten(), minlength=len(numbers) + first
+    )
+    share = 1 / counts[first:].clamp_min(1).to(numbers)
+    if numbers.requires_grad:
+        numbers.register_hook(functools.partial(torch.mul, share))

@@ -28,7 +28,7 @@ def compress(
     importance: Importance = l1,
     gradients: Mapping[str, Tensor] | None = None,
     quantization: Quantization | None = None,
-    calibration: Iterable[Tensor] = (),
+    calibration: Iterable[Tensor | Sequence[Tensor]] = (),
 ) -> nn.Module:
     """Carries out a plan on a network; the network is left as it was.
 

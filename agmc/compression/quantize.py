@@ -10,7 +10,7 @@ float32 what integers would compute.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from agmc.compression.calibration import Calibration, mse
 from agmc.compression.fold import fold_batch_norms
 from agmc.compression.original_class import program_of
 from agmc.compression.ranges import Range, measure_ranges
-from agmc.compression.rounding import Rounding
+from agmc.compression.rounding import LEAST_EVEN_BITS, Rounding
 from agmc.compression.whole_biases import round_biases
 from agmc.graph.network import GraphNetwork
 from agmc.graph.quantized_values import QuantizedValues
@@ -55,8 +55,26 @@ class Quantization:
                 f"weights (={self.weights!r}) must be one of {', '.join(WEIGHTS)}"
             )
 
+    def check(self, plan: Plan) -> None:
+        """Refuses bits that the weights cannot have.
+
+        Raises:
+            ValueError: there are such bits.
+        """
+        if self.weights == "uniform":
+            for name, bits in plan.weight_bits.items():
+                if bits < LEAST_EVEN_BITS:
+                    raise ValueError(
+                        f"weight_bits of {name!r} (={bits}) must be >= "
+                        f"{LEAST_EVEN_BITS} for evenly spaced weights; take more, or "
+                        "weights=codebook"
+                    )
+
     def apply(
-        self, network: GraphNetwork, plan: Plan, batches: Iterable[Tensor] = ()
+        self,
+        network: GraphNetwork,
+        plan: Plan,
+        batches: Iterable[Tensor | Sequence[Tensor]] = (),
     ) -> GraphNetwork:
         """The network with its batch norms folded and the bits of the plan.
 
@@ -64,8 +82,8 @@ class Quantization:
             network: pruned, float32; left as it was.
             plan: whose `weight_bits` and `act_bits` are carried out. Zeros of layers
                 that its `sparsity` names stay zeros.
-            batches: training inputs [N, ...] to measure the activations on; needed
-                where the plan has `act_bits`.
+            batches: training inputs [N, ...] to measure the activations on, tuples
+                where the network takes several; needed where the plan has `act_bits`.
 
         Raises:
             ValueError: the plan names other layers or too few bits, or there are no
@@ -92,6 +110,7 @@ class Quantization:
             values: the activations that the plan rounds.
             ranges: of all these activations.
         """
+        self.check(plan)
         rounding = Rounding(folded, learns=self.learn_scales)
         layers = weighted_layers(folded.program)
         check_layers(plan.weight_bits, layers)
@@ -102,9 +121,13 @@ class Quantization:
             else:
                 rounding.weight(layers[name], bits)
         for value, bits in values.made.items():
+            if value not in ranges:  # true or false, say
+                continue
             seen = ranges[value]
             rounding.value(value, self.calibration(seen, bits), bits, seen.features)
         for (reader, value), bits in values.read.items():
+            if value not in ranges:
+                continue
             seen = ranges[value]
             grid = self.calibration(seen, bits)
             rounding.read(reader, value, grid, bits, seen.features)
@@ -125,8 +148,10 @@ def graph_network(module: nn.Module) -> GraphNetwork:
     program = program_of(module)
     if isinstance(module, GraphNetwork):
         return module
+    constants = getattr(module, "agmc_constants", {})
+    device = next((p.device for p in module.parameters()), None)
     state = {
-        **getattr(module, "agmc_constants", {}),
+        **{name: value.to(device) for name, value in constants.items()},
         **dict(module.named_buffers(remove_duplicate=False)),
         **dict(module.named_parameters(remove_duplicate=False)),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,16 +35,17 @@ class Range:
 def measure_ranges(
     network: GraphNetwork,
     names: Collection[str],
-    batches: Iterable[Tensor],
+    batches: Iterable[Tensor | Sequence[Tensor]],
     *,
     seed: int = 0,
 ) -> dict[str, Range]:
-    """The ranges of some activations, in evaluation mode.
+    """The ranges of some activations, in evaluation mode; only of those of floats.
 
     Args:
         network: left as it was.
         names: of inputs or operations of its program.
-        batches: inputs [N, ...] of training data, on the network's device.
+        batches: inputs [N, ...] of training data, on the network's device; a tuple
+            where the network takes several.
         seed: of the choice of the values that are kept.
 
     Raises:
@@ -52,14 +53,17 @@ def measure_ranges(
     """
     watch = _Watch(set(names), torch.Generator().manual_seed(seed))
     watched = _Watched(network, watch)
+    seen = False
     with torch.no_grad():
         for batch in batches:
-            for name in network.program.inputs:
-                watch(name, batch)
-            watched(batch)
-    if not watch.sizes:
+            inputs = (batch,) if isinstance(batch, Tensor) else tuple(batch)
+            for name, value in zip(network.program.inputs, inputs, strict=True):
+                watch(name, value)
+            watched(*inputs)
+            seen = True
+    if not seen:
         raise ValueError("there are no batches to measure the activations on")
-    return {name: watch.range(name) for name in names}
+    return {name: watch.range(name) for name in names if name in watch.sizes}
 
 
 class _Watch:
@@ -73,7 +77,7 @@ class _Watch:
         self._samples: dict[str, list[Tensor]] = {}
 
     def __call__(self, name: str, value: Any) -> None:
-        if name not in self.names:
+        if name not in self.names or not value.is_floating_point():
             return
         flat = value.detach().float().reshape(-1)
         low, high = (float(end) for end in flat.aminmax())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 
 import torch
@@ -45,7 +44,8 @@ class Rounding:
         self._behind: dict[str, Operation] = {}
         self._read: dict[tuple[str, str], str] = {}
         self._scales: list[str] = []
-        self._members: dict[str, Tensor] = {}
+        self._tables: list[str] = []
+        self._frozen: list[str] = []
 
     def weight(self, layer: Operation, bits: int) -> None:
         """The weight of a layer on an even grid, symmetric around 0.
@@ -53,20 +53,17 @@ class Rounding:
         The codes are -(2^(bits-1) - 1) to 2^(bits-1) - 1, with a step size for each
         output channel: the one with the smallest squared error.
 
-        Raises:
-            ValueError: a symmetric grid needs more bits.
+        Args:
+            layer: of the network.
+            bits: >= `LEAST_EVEN_BITS`.
         """
         name = weight_of(layer)
-        if bits < LEAST_EVEN_BITS:
-            raise ValueError(
-                f"weight_bits of {name} (={bits}) must be >= {LEAST_EVEN_BITS} on an "
-                "even grid; take weights=codebook for less"
-            )
         most = 2 ** (bits - 1) - 1
         dim = OUTPUT_DIM[layer.kind]
         weight = self._state[name]
         rows = weight.movedim(dim, 0).flatten(1)
         scale = self._add_scale(beside(name, "scale"), _steps(rows, most, bits))
+        self._follow(name, scale)
         zero = self._add(beside(name, "zero_point"), torch.zeros(len(rows)))
         args = (Ref(name), scale, zero, dim, -most, most, _gain(rows[0].numel(), most))
         made = Operation(_identifier(name), PER_CHANNEL, args, layer=layer.layer)
@@ -89,8 +86,8 @@ class Rounding:
         centroids, codes = codebook(weight[others], size)
         index[others] = codes + (1 if sparse else 0)
         table = self._add(beside(name, "codebook"), centroids)
-        members = torch.bincount(codes.flatten(), minlength=len(centroids))
-        self._members[table.name] = members.to(centroids)
+        self._tables.append(table.name)
+        self._follow(name, table)
         if sparse:
             padded = f"{_identifier(name)}_table"
             padding = Operation(
@@ -136,12 +133,10 @@ class Rounding:
             operations,
             self._state,
             outputs=outputs,
-            parameters=[*self._scales, *self._members],
+            parameters=[*self._scales, *self._tables],
         )
-        for name, members in self._members.items():
-            # A number moves as its members would on average, not all together (HAQ).
-            mean = functools.partial(torch.mul, 1 / members)
-            result.get_parameter(name).register_hook(mean)
+        for name in self._frozen:
+            result.get_parameter(name).requires_grad_(False)
         if not self._learns:
             for name in self._scales:
                 result.get_parameter(name).requires_grad_(False)
@@ -175,6 +170,11 @@ class Rounding:
         args = (Ref(name), scale, zero, 0, most, _gain(features, most))
         return Operation(made, PER_TENSOR, args)
 
+    def _follow(self, weight: str, other: Ref) -> None:
+        """What belongs to a frozen weight is frozen."""
+        if not self._network.get_parameter(weight).requires_grad:
+            self._frozen.append(other.name)
+
     def _put_before(self, reader: str, name: str, made: Operation) -> None:
         self._before.setdefault(reader, []).append(made)
         self._read[reader, name] = made.name
@@ -198,7 +198,7 @@ def _gain(features: int, most: int) -> float:
 
 def _identifier(weight: str) -> str:
     """Name of the operation that makes a weight."""
-    return weight.replace(".", "_") + "_q"
+    return f"{weight}_q"
 
 
 def _steps(rows: Tensor, most: int, bits: int) -> Tensor:

@@ -10,6 +10,9 @@ from agmc.graph.program import argument, name_of
 from agmc.graph.quantized_values import source_of
 from agmc.graph.weighted import OUTPUT_DIM
 
+#: Sums are 32-bit integers; the bias leaves room for the products.
+_LARGEST = 2**30
+
 
 def round_biases(network: GraphNetwork) -> None:
     """Rounds the biases of quantised layers, in place.
@@ -24,10 +27,11 @@ def round_biases(network: GraphNetwork) -> None:
             to be done again.
     """
     operations = {op.name: op for op in network.program.operations}
+    held = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     with torch.no_grad():
         for operation in network.program.operations:
             bias = name_of(argument(operation, 2))
-            if operation.kind not in OUTPUT_DIM or bias is None:
+            if operation.kind not in OUTPUT_DIM or bias not in held:
                 continue
             value, weight = (name_of(arg) or "" for arg in operation.args[:2])
             made = operations.get(source_of(operations, value))
@@ -35,10 +39,12 @@ def round_biases(network: GraphNetwork) -> None:
             if made is None or by is None:
                 continue
             if made.op == PER_TENSOR and by.op == PER_CHANNEL:
-                inner, outer = (
-                    network.get_parameter(name_of(op.args[1]) or "")
-                    for op in (made, by)
-                )
-                held = network.get_parameter(bias)
-                step = inner.double() * outer.double()
-                held.copy_((held.double() / step).round() * step)
+                inner, outer = (held[name_of(op.args[1]) or ""] for op in (made, by))
+                values = held[bias]
+                # A group of a transposed convolution has the same channels as another.
+                repeats = len(values) // len(outer)
+                largest = values.abs().reshape(repeats, -1).amax(0)
+                # Weights so small beside their bias are zero on any grid.
+                outer.copy_(torch.maximum(outer, largest / (inner * _LARGEST)))
+                step = (inner.double() * outer.double()).repeat(repeats)
+                values.copy_((values.double() / step).round() * step)

@@ -93,9 +93,17 @@ class CostModel:
     Args:
         graph: the traced network.
         tables: for the metrics `latency` and `energy`; None has neither.
+        codebooks: whether weights with bits are from codebooks, see `Rounded`.
     """
 
-    def __init__(self, graph: ModelGraph, tables: Tables | None = None) -> None:
+    def __init__(
+        self,
+        graph: ModelGraph,
+        tables: Tables | None = None,
+        *,
+        codebooks: bool = False,
+    ) -> None:
+        self._codebooks = codebooks
         self.graph = graph
         self.tables = Tables() if tables is None else tables
         self.widths = Widths(graph)
@@ -169,13 +177,11 @@ class CostModel:
         """All of `metrics` of one plan; counts int [num_groups]."""
         return Cost(**{m: self.evaluate(m, counts).item() for m in self.metrics})
 
-    def of(self, plan: Plan | None, *, codebooks: bool = False) -> Cost:
+    def of(self, plan: Plan | None) -> Cost:
         """All of `metrics` of a plan, its zeros and bits included.
 
         Args:
             plan: None: the network itself.
-            codebooks: whether weights with bits are from codebooks, see
-                `Rounded.bytes_saved`.
 
         Raises:
             ValueError: the plan names a group or layer that the network does not have.
@@ -184,7 +190,7 @@ class CostModel:
         cost = self.cost(counts)
         if plan is None or not (plan.sparsity or plan.weight_bits or plan.act_bits):
             return cost
-        saved = self._rounded.bytes_saved(counts, plan, codebooks=codebooks)
+        saved = self._rounded.bytes_saved(counts, plan)
         return replace(
             cost,
             bytes=cost.bytes - int(saved),
@@ -220,7 +226,7 @@ class CostModel:
 
     @cached_property
     def _rounded(self) -> Rounded:
-        return Rounded(self.widths)
+        return Rounded(self.widths, codebooks=self._codebooks)
 
     @cached_property
     def _activations(self) -> ActivationMemory:

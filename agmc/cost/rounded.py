@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -32,9 +33,12 @@ class Rounded:
 
     Args:
         widths: of the network.
+        codebooks: whether weights with bits share numbers (see
+            `agmc.compression.quantize.Quantization`), or are evenly spaced.
     """
 
-    def __init__(self, widths: Widths) -> None:
+    def __init__(self, widths: Widths, *, codebooks: bool = False) -> None:
+        self._codebooks = codebooks
         self._widths = widths
         self._graph: ModelGraph = widths.graph
 
@@ -53,16 +57,12 @@ class Rounded:
             total += macs[operation.name] * (weight_bits * act_bits - FLOAT_BITS**2)
         return total
 
-    def bytes_saved(
-        self, counts: np.ndarray, plan: Plan, *, codebooks: bool = False
-    ) -> float:
+    def bytes_saved(self, counts: np.ndarray, plan: Plan) -> float:
         """How many bytes a file is smaller than that of the channels alone.
 
         Args:
             counts: kept channels, int [num_groups].
             plan: of the zeros and bits.
-            codebooks: whether weights share numbers (see
-                `agmc.compression.quantize.Quantization`), or are evenly spaced.
 
         Raises:
             ValueError: the plan names a layer that the network does not have.
@@ -76,18 +76,21 @@ class Rounded:
         for name in {**plan.sparsity, **plan.weight_bits}:
             numel = numels[weight_of(self._layers[name])]
             bits = plan.weight_bits.get(name, FLOAT_BITS)
+            if self._codebooks and name in plan.weight_bits:  # no number without weight
+                bits = min(bits, math.ceil(math.log2(max(2, numel))))
             stored = stored_bits(numel, bits, plan.sparsity.get(name, 0.0))
             saved += FLOAT_BITS * numel - float(stored)
             if name in plan.weight_bits:
                 channels = self._channels(name, counts)
                 scales = FLOAT_BITS * channels + bitmap_bits(channels, FLOAT_BITS, 0)
-                saved -= FLOAT_BITS * 2**bits if codebooks else scales
+                numbers = FLOAT_BITS * min(2**bits, numel)
+                saved -= numbers if self._codebooks else scales
         if plan.weight_bits or plan.act_bits:
             saved += FLOAT_BITS * self._folded(numels, counts)
         values = QuantizedValues.of(self._graph.program, plan.act_bits)
         rounded = len(values.made) + len(values.read)
         saved -= 2 * FLOAT_BITS * rounded
-        by_weight = _BYTES_PER_CODEBOOK if codebooks else _BYTES_PER_WEIGHT
+        by_weight = _BYTES_PER_CODEBOOK if self._codebooks else _BYTES_PER_WEIGHT
         described = by_weight * len(plan.weight_bits)
         if rounded:
             described = max(described, _BYTES_PER_ACTIVATION * rounded)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ from agmc.compression.fold import rebuilt, state_of
 from agmc.compression.rounding import PER_CHANNEL, PER_TENSOR, SHARED
 from agmc.graph.network import GraphNetwork
 from agmc.graph.operators import operator_of
-from agmc.graph.program import Operation, Ref, map_refs, name_of
+from agmc.graph.program import Operation, Program, Ref, map_refs, name_of
+from agmc.graph.quantized_values import source_of
+from agmc.graph.weighted import weight_of, weighted_layers
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ class Codes:
 
 @torch.library.custom_op("agmc::rounded", mutates_args=())
 def rounded(
-    values: Tensor, scale: float, zero_point: int, first: int, last: int
+    values: Tensor, scale: float, zero_point: int, first: int, last: int, whole: bool
 ) -> Tensor:
-    """Values [*] on a grid, as floats.
+    """Values [*] on a grid, as floats; `whole`: all layers that read it have integers.
 
     An operator of its own, because those of torch cannot be exported with a free batch
     size.
@@ -54,7 +56,9 @@ def rounded(
 
 
 @rounded.register_fake
-def _(values: Tensor, scale: float, zero_point: int, first: int, last: int) -> Tensor:
+def _(
+    values: Tensor, scale: float, zero_point: int, first: int, last: int, whole: bool
+) -> Tensor:
     return torch.empty_like(values)
 
 
@@ -73,8 +77,12 @@ class DeployedNetwork(GraphNetwork):
         made, weights = _made(network)
         super().__init__(made.program, state_of(made))
         self.weights = weights
+        floats = _read_with_floats(made.program, weights)
         self._grids = {
-            op.name: (op.args[0].name, *_grid(op, state_of(made)), *op.args[3:5])
+            op.name: (
+                op.args[0].name,
+                *(*_grid(op, state_of(made)), *op.args[3:5], op.name not in floats),
+            )
             for op in made.program.operations
             if op.op == PER_TENSOR
         }
@@ -89,11 +97,45 @@ class DeployedNetwork(GraphNetwork):
 
 def deployed_network(module: torch.nn.Module) -> DeployedNetwork | None:
     """A network that rounds weights or activations made ready; None for others."""
-    if not isinstance(module, GraphNetwork):
+    return DeployedNetwork(module) if _rounds(module) else None
+
+
+def without_rounding(module: torch.nn.Module) -> GraphNetwork | None:
+    """A network that rounds with its weights made and no activation rounded."""
+    if not _rounds(module):
         return None
-    kinds = {operation.op for operation in module.program.operations}
-    rounds = kinds & {PER_CHANNEL, PER_TENSOR, SHARED}
-    return DeployedNetwork(module) if rounds else None
+    made, _ = _made(module)
+    sources: dict[str, str] = {}
+    kept = []
+    for operation in made.program.operations:
+        if operation.op == PER_TENSOR:
+            name = name_of(operation.args[0]) or ""
+            sources[operation.name] = sources.get(name, name)
+        else:
+            kept.append(_reading(operation, sources))
+    outputs = map_refs(made.program.outputs, lambda n: Ref(sources.get(n, n)))
+    return rebuilt(made, kept, state_of(made), outputs=outputs)
+
+
+def _rounds(module: torch.nn.Module) -> TypeGuard[GraphNetwork]:
+    return isinstance(module, GraphNetwork) and any(
+        operation.op in (PER_CHANNEL, PER_TENSOR, SHARED)
+        for operation in module.program.operations
+    )
+
+
+def _read_with_floats(program: Program, weights: Mapping[str, Codes]) -> set[str]:
+    """The rounded activations that a layer without integers reads.
+
+    A runtime that finds integers on one side of such a layer rounds its weights to
+    8 bits on its own.
+    """
+    operations = {op.name: op for op in program.operations}
+    return {
+        source_of(operations, name_of(layer.args[0]) or "")
+        for layer in weighted_layers(program).values()
+        if weight_of(layer) not in weights
+    }
 
 
 def _made(network: GraphNetwork) -> tuple[GraphNetwork, dict[str, Codes]]:

@@ -30,11 +30,20 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {torch.ops.agmc.rounded.default: _rounded}
 
 
-def _rounded(values: Any, scale: float, zero_point: int, first: int, last: int) -> Any:
-    """Quantised and back; clipped before where the runtime's integers reach further."""
+def _rounded(
+    values: Any, scale: float, zero_point: int, first: int, last: int, whole: bool
+) -> Any:
+    """Quantised and back; clipped before where the runtime's integers reach further.
+
+    With floats instead of integers where not all that reads it has `whole` weights.
+    """
     kind = TensorProto.UINT8 if last <= 255 else TensorProto.UINT16
     zero = op.Constant(value=helper.make_tensor("zero", kind, [], [zero_point]))
     step = op.Constant(value_float=scale)
+    if not whole:
+        lowest = op.Constant(value_float=float(first - zero_point))
+        highest = op.Constant(value_float=float(last - zero_point))
+        return op.Mul(op.Clip(op.Round(op.Div(values, step)), lowest, highest), step)
     if last not in (255, 65535):
         lowest = op.Constant(value_float=(first - zero_point) * scale)
         highest = op.Constant(value_float=(last - zero_point) * scale)
@@ -126,7 +135,8 @@ def _whole_bias(
 ) -> NodeProto:
     """Gives a layer its bias as integers; the node that makes them floats."""
     name = f"{node.output[0]}/bias"
-    codes = np.clip(np.rint(bias / step), -(2**31), 2**31 - 1).astype(np.int32)
+    step = np.tile(step, len(bias) // len(step))  # by group, where it is transposed
+    codes = np.rint(bias / step).astype(np.int32)
     graph.initializer.extend(
         [
             numpy_helper.from_array(codes, f"{name}.codes"),

@@ -7,13 +7,22 @@ from collections import Counter
 from agmc.graph.program import Operation, Program, argument, name_of
 from agmc.graph.weighted import OUTPUT_DIM, weighted_layers
 
+#: Leave the number of dimensions as it is.
+_ELEMENTWISE = frozenset(
+    {"relu", "relu6", "hardtanh", "gelu", "silu", "dropout", "linear", "batch_norm"}
+)
+
 
 def foldable_norms(program: Program) -> list[tuple[Operation, Operation]]:
     """Layers, and the batch norms with running statistics that alone read them.
 
-    In execution order. A layer of `weighted_layers` and its bias must be read once, and
-    a transposed convolution have one group, for its weight numbers channels by group.
+    In execution order. A layer of `weighted_layers` and its bias, which is stored, must
+    be read once. A transposed convolution must have one group, for its weight numbers
+    channels by group, and a linear layer two dimensions, for a batch norm takes the
+    second for the channels.
     """
+    operations = {op.name: op for op in program.operations}
+    stored = {*program.parameters, *program.buffers}
     uses = Counter(name for op in program.operations for name in op.refs())
     uses.update(program.output_names())
     layers = {op.name: op for op in weighted_layers(program).values()}
@@ -27,6 +36,29 @@ def foldable_norms(program: Program) -> list[tuple[Operation, Operation]]:
         grouped = OUTPUT_DIM[operation.kind] == 1 and argument(operation, 6, 1) != 1
         statistics = name_of(norm.args[3]) and name_of(norm.args[4])
         alone = uses[source] == 1 and (bias is None or uses[bias] == 1)
-        if statistics and alone and norm.args[5] is False and not grouped:
-            found.append((operation, norm))
+        known = bias is None or bias in stored
+        flat = operation.kind != "linear" or _is_flat(program, operations, source)
+        if statistics and alone and known and flat:
+            if norm.args[5] is False and not grouped:
+                found.append((operation, norm))
     return found
+
+
+def _is_flat(program: Program, operations: dict[str, Operation], value: str) -> bool:
+    """Whether a value surely has two dimensions: those of the batch and of channels."""
+    while value in operations and operations[value].kind in _ELEMENTWISE:
+        value = next(operations[value].refs())
+    if value in program.inputs:
+        return len(program.input_shapes[program.inputs.index(value)]) == 2
+    if value not in operations:
+        return False
+    operation = operations[value]
+    if operation.kind in ("view", "reshape"):
+        return len(argument(operation, 1, [])) == 2
+    if operation.kind == "flatten":
+        return argument(operation, 1, 0) == 1 and argument(operation, 2, -1) == -1
+    if operation.kind == "mean":
+        return argument(operation, 1) in ([2, 3], [-1, -2], [-2, -1]) and not argument(
+            operation, 2, False
+        )
+    return False

@@ -13,7 +13,7 @@ _CARRIERS = frozenset(
     {
         *("max_pool1d", "max_pool2d", "max_pool3d", "flatten", "view", "reshape"),
         *("permute", "transpose", "contiguous", "clone", "squeeze", "unsqueeze"),
-        *("chunk", "split", "split_with_sizes", "unbind", "getitem", "slice"),
+        "slice",
         *(
             "pad",
             "select",
@@ -24,6 +24,8 @@ _CARRIERS = frozenset(
         ),
     }
 )
+#: Make several values out of the numbers of one.
+_SPLITS = frozenset({"chunk", "split", "split_with_sizes", "unbind", "tensor_split"})
 #: Computed on integers by runtimes, if all that they read is rounded.
 _ON_INTEGERS = frozenset(
     {"add", "mul", "cat", "mean", "avg_pool2d", "adaptive_avg_pool2d"}
@@ -102,6 +104,15 @@ def _read(operation: Operation, activations: set[str]) -> list[str]:
 
 def source_of(operations: Mapping[str, Operation], value: str) -> str:
     """Where the numbers of a value were made: behind all that only carries them."""
-    while value in operations and operations[value].kind in _CARRIERS:
-        value = next(operations[value].refs())
+    while value in operations:
+        operation = operations[value]
+        source = next(operation.refs(), "")
+        if operation.kind == "getitem":
+            parts = operations.get(source)
+            if parts is None or parts.kind not in _SPLITS:
+                break
+            source = next(parts.refs())
+        elif operation.kind not in _CARRIERS:
+            break
+        value = source
     return value

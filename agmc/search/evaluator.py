@@ -150,5 +150,4 @@ class Evaluator:
         return Evaluation(plan, 0.0, self._cost(plan), failed=True)
 
     def _cost(self, plan: Plan) -> Cost:
-        codebooks = self._quantization.weights == "codebook"
-        return self._cost_model.of(plan, codebooks=codebooks)
+        return self._cost_model.of(plan)

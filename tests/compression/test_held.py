@@ -29,3 +29,20 @@ def test_zeros_stay_and_step_sizes_stay_positive():
     for name, scale in scales.items():
         assert torch.allclose(scale, torch.maximum(first[name] - 1, 0.01 * first[name]))
         assert (scale > 0).all()
+
+
+def test_numbers_of_a_codebook_move_as_their_members_on_average():
+    network, inputs = network_of("chain")
+    sparse = {"conv2": 0.25}
+    sparsify(network, sparse)
+    plan = all_bits(network, 2, None, sparsity=sparse)
+    sums, means = (
+        Quantization(weights="codebook").apply(network, plan) for _ in range(2)
+    )
+    Held(means, list(sparse))
+    for rounded in (sums, means):
+        rounded(*inputs).square().sum().backward()
+    for layer, first in (("conv1", 0), ("conv2", 1)):  # of the latter 0 comes first
+        counts = torch.bincount(sums.get_buffer(f"{layer}.codes").flatten())[first:]
+        both = [n.get_parameter(f"{layer}.codebook").grad for n in (sums, means)]
+        assert torch.allclose(both[0] / counts, both[1], rtol=1e-5)

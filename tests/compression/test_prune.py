@@ -315,8 +315,8 @@ def test_bits_of_a_plan_are_carried_out():
     plan = Plan({"conv1": 0.5}, weight_bits=bits, act_bits={"linear": 8})
     small = compress(net, plan, inputs, calibration=inputs)
     names = {op.name for op in small.program.operations}
-    assert {"stem_weight_q", "linear_weight_q", "mean_q"} <= names
-    assert "conv1_weight_q" not in names
+    assert {"stem.weight_q", "linear.weight_q", "mean_q"} <= names
+    assert "conv1.weight_q" not in names
     shared = compress(
         net,
         Plan({}, weight_bits=bits),

@@ -8,9 +8,12 @@ from torch import nn
 
 from agmc.compression.calibration import minmax
 from agmc.compression.fold import fold_batch_norms, state_of
+from agmc.compression.prune import Pruner
 from agmc.compression.quantize import Quantization
+from agmc.compression.sparsify import sparsify
 from agmc.export.checkpoint import load, save
 from agmc.graph.network import GraphNetwork
+from agmc.models.random_cnn import with_statistics
 from agmc.plan import Plan
 
 
@@ -35,11 +38,11 @@ def test_weights_lie_on_the_grid_of_their_channel():
     folded = state_of(fold_batch_norms(network))
     quantized = Quantization().apply(network, all_bits(network, 3, None))
     made = computed(quantized, inputs, "per_channel")
-    assert list(made) == ["conv1_weight_q", "conv2_weight_q", "linear_weight_q"]
+    assert list(made) == ["conv1.weight_q", "conv2.weight_q", "linear.weight_q"]
     state = state_of(quantized)
     for layer in ("conv1", "conv2", "linear"):
         scale = state[f"{layer}.scale"]
-        rounded = made[f"{layer}_weight_q"]
+        rounded = made[f"{layer}.weight_q"]
         codes = rounded.flatten(1) / scale[:, None]
         assert codes.allclose(codes.round(), atol=1e-5)
         assert codes.round().unique().tolist() == [-3, -2, -1, 0, 1, 2, 3]
@@ -57,7 +60,7 @@ def test_eight_bits_keep_the_largest_weight():
     network, inputs = network_of("chain")
     folded = state_of(fold_batch_norms(network))["conv1.weight"]
     quantized = Quantization().apply(network, all_bits(network, 8, None))
-    rounded = computed(quantized, inputs, "per_channel")["conv1_weight_q"]
+    rounded = computed(quantized, inputs, "per_channel")["conv1.weight_q"]
     largest = folded.flatten(1).abs().max(1)
     assert torch.allclose(rounded.flatten(1).abs().amax(1), largest.values)
     assert ((rounded - folded).abs().flatten(1).amax(1) <= largest.values / 253).all()
@@ -86,13 +89,13 @@ def test_codebooks_share_few_numbers_and_zeros_stay():
     quantized = Quantization(weights="codebook").apply(network, plan)
     made = computed(quantized, inputs, "take")
     numbers = {name: len(value.unique()) for name, value in made.items()}
-    assert numbers == {"conv1_weight_q": 4, "conv2_weight_q": 4, "linear_weight_q": 4}
-    assert torch.equal(made["conv2_weight_q"] == 0, zeros)
+    assert numbers == {"conv1.weight_q": 4, "conv2.weight_q": 4, "linear.weight_q": 4}
+    assert torch.equal(made["conv2.weight_q"] == 0, zeros)
     assert len(state_of(quantized)["conv2.codebook"]) == 3
     one = Quantization(weights="codebook").apply(network, all_bits(network, 1, None))
-    assert len(computed(one, inputs, "take")["conv1_weight_q"].unique()) == 2
+    assert len(computed(one, inputs, "take")["conv1.weight_q"].unique()) == 2
     evenly = Quantization().apply(network, plan)
-    assert (computed(evenly, inputs, "per_channel")["conv2_weight_q"][zeros] == 0).all()
+    assert (computed(evenly, inputs, "per_channel")["conv2.weight_q"][zeros] == 0).all()
 
 
 @pytest.mark.parametrize("weights", ["uniform", "codebook"])
@@ -179,9 +182,85 @@ def test_what_cannot_be_done_is_refused():
         ValueError, match=r"no layers \['x'\] with weights of their own"
     ):
         quantization.apply(network, Plan({}, act_bits={"x": 8}), inputs)
-    with pytest.raises(ValueError, match=r"weight_bits of conv1.weight \(=1\) must be"):
+    with pytest.raises(ValueError, match=r"weight_bits of 'conv1' \(=1\) must be >= 2"):
         quantization.apply(network, Plan({}, weight_bits={"conv1": 1}))
     with pytest.raises(ValueError, match="no batches to measure the activations on"):
         quantization.apply(network, Plan({}, act_bits={"conv1": 8}))
     with pytest.raises(ValueError, match=r"weights \(='ternary'\) must be one of unif"):
         Quantization(weights="ternary")
+
+
+def quantized(net, inputs, bits=8, weights="uniform", **parts):
+    net = with_statistics(net).eval()
+    network = Pruner(net, quiet_trace(net, inputs)).prune(Plan({}))
+    plan = all_bits(network, bits, 8, **parts)
+    sparsify(network, plan.sparsity)
+    batches = [inputs if len(inputs) > 1 else inputs[0]]
+    return Quantization(weights=weights).apply(network, plan, batches), network
+
+
+def close(net, inputs):
+    rounded, network = quantized(net, inputs)
+    with torch.no_grad():
+        ours, theirs = rounded(*inputs), network(*inputs)
+    return float((ours - theirs).abs().max() / theirs.abs().max()) < 0.05
+
+
+class Gated(nn.Module):
+    """Two inputs, and a product with truth values."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+
+    def forward(self, x, y):
+        z = self.one(x) + self.other(y)
+        return z * (z > 0)
+
+
+@pytest.mark.parametrize(
+    ("net", "shapes"),
+    [
+        # A batch norm over dimension 1, where a linear layer makes dimension 2.
+        (lambda: nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6)), [(4, 6, 5)]),
+        (lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(6)), [(4, 6, 5)]),
+        (lambda: nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6)), [(4, 5)]),
+        (
+            lambda: nn.Sequential(
+                nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 8, 2, groups=2)
+            ),
+            [(4, 3, 6, 6)],
+        ),
+        (Gated, [(2, 3, 4, 4), (2, 3, 4, 4)]),
+    ],
+)
+def test_less_common_networks(net, shapes):
+    torch.manual_seed(0)
+    assert close(net(), tuple(torch.randn(shape) for shape in shapes))
+
+
+def test_a_layer_of_zeros_and_names_that_resemble_each_other(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU(), nn.Conv2d(1, 2, 1))
+    inputs = (torch.randn(2, 3, 4, 4),)
+    shared, _ = quantized(net, inputs, 3, "codebook", sparsity={"0": 0.9})
+    made = computed(shared, inputs, "take")["0.weight_q"]
+    assert not made.any()
+    odd = nn.Module()
+    odd.a_b, odd.a = nn.Conv2d(3, 4, 1), nn.Module()
+    odd.a.b = nn.Conv2d(4, 4, 1)
+    odd.forward = lambda x: odd.a.b(odd.a_b(x))
+    rounded, _ = quantized(odd, inputs)
+    save(rounded, tmp_path / "q.safetensors")
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path / "q.safetensors")(*inputs), rounded(*inputs))
+
+
+def test_what_belongs_to_a_frozen_weight_is_frozen():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    net[0].weight.requires_grad_(False)
+    for weights in ("uniform", "codebook"):
+        rounded, _ = quantized(net, (torch.randn(2, 3, 4, 4),), weights=weights)
+        part = "scale" if weights == "uniform" else "codebook"
+        assert not rounded.get_parameter(f"0.{part}").requires_grad
+        assert rounded.get_parameter(f"2.{part}").requires_grad

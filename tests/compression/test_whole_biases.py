@@ -38,3 +38,16 @@ def test_biases_behind_floats_stay():
     assert torch.equal(state_of(bias)["conv2.bias"], before)
     shared = Quantization(weights="codebook").apply(network, all_bits(network), inputs)
     assert torch.equal(state_of(shared)["conv2.bias"], before)
+
+
+def test_a_bias_that_is_large_beside_its_weights_fits_32_bits():
+    network, inputs = network_of("chain")
+    with torch.no_grad():
+        network.bn1.weight[0], network.bn1.bias[0] = 1e-7, 0.5
+    quantized = Quantization().apply(network, all_bits(network), inputs)
+    state = state_of(quantized)
+    (name,) = quantized.program.inputs
+    step = state[f"{name}_q.scale"].double() * state["conv1.scale"].double()
+    codes = state["conv1.bias"].double() / step
+    assert codes.abs().max() < 2**31 and codes[0].abs() > 2**29
+    assert state["conv1.bias"][0] == network.bn1.bias[0]

@@ -62,7 +62,7 @@ def test_bytes_are_those_of_the_file(name, weights, weight_bits, act_bits, spars
         small = Quantization(weights=weights, calibration=minmax).apply(
             small, plan, [x]
         )
-    predicted = CostModel(graph).of(plan, codebooks=weights == "codebook").bytes
+    predicted = CostModel(graph, codebooks=weights == "codebook").of(plan).bytes
     written = len(to_bytes(small, info={"model": name}))
     # But for the room for what a run says of itself. What is said of codebooks weighs
     # more in the smallest files.

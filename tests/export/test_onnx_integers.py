@@ -77,7 +77,7 @@ def test_codes_are_those_of_the_network(bits, int4, tmp_path):
     save_onnx(network, tmp_path / "n.onnx", inputs, int4=int4)
     model = onnx.load(tmp_path / "n.onnx")
     held = {t.name: t for t in model.graph.initializer}
-    name = "conv1_weight_q.made"
+    name = "conv1.weight_q.made"
     four = int4 and bits <= 4
     assert held[f"{name}.codes"].data_type == (
         TensorProto.INT4 if four else TensorProto.INT8
@@ -97,6 +97,15 @@ def test_fewer_and_more_bits_of_activations(tmp_path):
         assert save_onnx(network, tmp_path / "n.onnx", inputs) <= 4 / 255
         kinds = Counter(n.op_type for n in onnx.load(tmp_path / "n.onnx").graph.node)
         assert bool(kinds["Clip"]) == (bits != 16)
+
+
+@pytest.mark.parametrize(
+    ("weights", "bits"), [("uniform", None), ("uniform", 12), ("codebook", 3)]
+)
+def test_a_runtime_does_not_round_weights_that_are_finer(weights, bits, tmp_path):
+    network, inputs = quantized("residual", bits, 8, weights=weights)
+    assert save_onnx(network, tmp_path / "n.onnx", inputs) < 1e-5
+    assert not optimized(tmp_path / "n.onnx", tmp_path)["QLinearConv"]
 
 
 def test_codebooks_are_exported_as_floats(tmp_path):
