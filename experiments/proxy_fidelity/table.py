@@ -17,7 +17,7 @@ PREFIXES = (2, 5, 10, 50)
 #: The evaluator's default until this was measured: both repairs, all search images.
 DEFAULT = ("both", 50)
 #: What the table supports instead: repair, batches, score.
-CHOSEN = ("both 128", 10, "accuracy")
+CHOSEN = ("both", 10, "accuracy")
 COMMAND = (
     "python experiments/proxy_fidelity/run.py --data FOLDER --weights FOLDER "
     "--results FOLDER"
