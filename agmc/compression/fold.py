@@ -9,7 +9,7 @@ from torch import Tensor
 
 from agmc.graph.foldable import foldable_norms
 from agmc.graph.network import GraphNetwork
-from agmc.graph.program import Operation, Ref, argument, map_refs, name_of
+from agmc.graph.program import Operation, Ref, argument, map_refs, name_of, reading
 from agmc.graph.weighted import OUTPUT_DIM, beside, weight_of
 
 
@@ -39,7 +39,7 @@ def fold_batch_norms(network: GraphNetwork) -> GraphNetwork:
         folded[operation.name] = dataclasses.replace(operation, args=tuple(args))
         renamed[norm.name] = operation.name
     operations = [
-        _reading(folded.get(operation.name, operation), renamed)
+        reading(folded.get(operation.name, operation), lambda n: renamed.get(n, n))
         for operation in program.operations
         if operation.name not in renamed
     ]
@@ -115,18 +115,3 @@ def _fold(operation: Operation, norm: Operation, state: dict[str, Tensor]) -> st
     name = bias or beside(weight, "bias")
     state[name] = shift.to(old.dtype)
     return name
-
-
-def _reading(operation: Operation, renamed: dict[str, str]) -> Operation:
-    """The same operation, reading values by their new names."""
-    if not any(name in renamed for name in operation.refs()):
-        return operation
-
-    def new(name: str) -> Ref:
-        return Ref(renamed.get(name, name))
-
-    return dataclasses.replace(
-        operation,
-        args=map_refs(operation.args, new),
-        kwargs=map_refs(dict(operation.kwargs), new),
-    )

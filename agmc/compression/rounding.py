@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import torch
@@ -12,7 +11,7 @@ from agmc.compression.calibration import Grid
 from agmc.compression.codebook import codebook
 from agmc.compression.fold import rebuilt, state_of
 from agmc.graph.network import GraphNetwork
-from agmc.graph.program import Operation, Ref, map_refs
+from agmc.graph.program import Operation, Ref, map_refs, reading
 from agmc.graph.weighted import OUTPUT_DIM, beside, weight_of
 
 #: Fewest bits of a weight on an even grid: the codes -1, 0, 1.
@@ -127,7 +126,7 @@ class Rounding:
             operations.append(self._reading(operation))
             if operation.name in self._behind:
                 operations.append(self._behind[operation.name])
-        outputs = map_refs(self._network.program.outputs, self._new)
+        outputs = map_refs(self._network.program.outputs, lambda n: Ref(self._new(n)))
         result = rebuilt(
             self._network,
             operations,
@@ -145,21 +144,16 @@ class Rounding:
     def _inputs(self) -> tuple[str, ...]:
         return self._network.program.inputs
 
-    def _new(self, name: str) -> Ref:
-        return Ref(self._behind[name].name if name in self._behind else name)
+    def _new(self, name: str) -> str:
+        return self._behind[name].name if name in self._behind else name
 
     def _reading(self, operation: Operation) -> Operation:
         """The same operation, reading what was rounded."""
 
-        def new(name: str) -> Ref:
-            own = self._read.get((operation.name, name))
-            return Ref(own) if own is not None else self._new(name)
+        def new(name: str) -> str:
+            return self._read.get((operation.name, name), self._new(name))
 
-        return dataclasses.replace(
-            operation,
-            args=map_refs(operation.args, new),
-            kwargs=map_refs(dict(operation.kwargs), new),
-        )
+        return reading(operation, new)
 
     def _activation(
         self, name: str, made: str, grid: Grid, bits: int, features: int

@@ -8,7 +8,6 @@ between them with the product of both step sizes.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -21,7 +20,7 @@ from agmc.compression.fold import rebuilt, state_of
 from agmc.compression.rounding import PER_CHANNEL, PER_TENSOR, SHARED
 from agmc.graph.network import GraphNetwork
 from agmc.graph.operators import operator_of
-from agmc.graph.program import Operation, Program, Ref, map_refs, name_of
+from agmc.graph.program import Operation, Program, Ref, map_refs, name_of, reading
 from agmc.graph.quantized_values import source_of
 from agmc.graph.weighted import weight_of, weighted_layers
 
@@ -112,7 +111,7 @@ def without_rounding(module: torch.nn.Module) -> GraphNetwork | None:
             name = name_of(operation.args[0]) or ""
             sources[operation.name] = sources.get(name, name)
         else:
-            kept.append(_reading(operation, sources))
+            kept.append(reading(operation, lambda n: sources.get(n, n)))
     outputs = map_refs(made.program.outputs, lambda n: Ref(sources.get(n, n)))
     return rebuilt(made, kept, state_of(made), outputs=outputs)
 
@@ -154,7 +153,7 @@ def _made(network: GraphNetwork) -> tuple[GraphNetwork, dict[str, Codes]]:
             if name in values and name not in state and name not in renamed:
                 renamed[name] = f"{name}.made"
                 state[renamed[name]] = values[name]
-        operations.append(_reading(operation, renamed))
+        operations.append(reading(operation, lambda n: renamed.get(n, n)))
     for operation in network.program.operations:
         if operation.op == PER_CHANNEL and operation.name in renamed:
             found = _codes(operation, state)
@@ -190,15 +189,4 @@ def _codes(operation: Operation, state: Mapping[str, Tensor]) -> Codes:
         scale.cpu().numpy(),
         axis,
         (last - first).bit_length(),
-    )
-
-
-def _reading(operation: Operation, renamed: Mapping[str, str]) -> Operation:
-    def new(name: str) -> Ref:
-        return Ref(renamed.get(name, name))
-
-    return dataclasses.replace(
-        operation,
-        args=map_refs(operation.args, new),
-        kwargs=map_refs(dict(operation.kwargs), new),
     )

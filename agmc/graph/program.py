@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,6 +100,18 @@ def map_refs(tree: Any, function: Callable[[str], Any]) -> Any:
     if isinstance(tree, dict):
         return {key: map_refs(item, function) for key, item in tree.items()}
     return tree
+
+
+def reading(operation: Operation, new: Callable[[str], str]) -> Operation:
+    """The same operation, reading `new(name)` in the place of every value."""
+    if all(new(name) == name for name in operation.refs()):
+        return operation
+
+    def ref(name: str) -> Ref:
+        return Ref(new(name))
+
+    args, kwargs = map_refs(operation.args, ref), map_refs(dict(operation.kwargs), ref)
+    return dataclasses.replace(operation, args=args, kwargs=kwargs)
 
 
 def without_unread(operations: Sequence[Operation], outputs: Any) -> list[Operation]:

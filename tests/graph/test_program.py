@@ -14,6 +14,7 @@ from agmc.graph.program import (
     map_refs,
     program_from_json,
     program_to_json,
+    reading,
     refs_in,
 )
 
@@ -138,3 +139,11 @@ def test_refs_are_found_and_mapped_in_order():
     operation = Operation("y", "aten.add.Tensor", (Ref("a"),), {"other": Ref("c")})
     assert list(operation.refs()) == ["a", "c"]
     assert operation.kind == "add"
+
+
+def test_reading_other_values():
+    add = Operation("a", "aten.add.Tensor", (Ref("x"), [Ref("y"), 2]), {"k": Ref("x")})
+    other = reading(add, lambda name: {"x": "z"}.get(name, name))
+    assert other.args == (Ref("z"), [Ref("y"), 2]) and other.kwargs == {"k": Ref("z")}
+    assert list(other.refs()) == ["z", "y", "z"] and list(add.refs()) == ["x", "y", "x"]
+    assert reading(add, lambda name: name) is add
