@@ -8,7 +8,8 @@ from agmc.export.checkpoint import load, save
 from agmc.export.onnx import save_onnx
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.search.budget import Budget
 from agmc.search.find_plan import find_plan
 from agmc.search.found import Found

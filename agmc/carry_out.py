@@ -120,7 +120,7 @@ class CarryOut:
             self._train(
                 small, model, splits, self.finetune, self.execution, progress, masks
             )
-        if not plan.weight_bits and not plan.act_bits:
+        if not plan.rounds:
             return Carried(small, small, states, self.execution)
         by = exact(self.execution)
         progress.stage("quantise")

@@ -29,7 +29,8 @@ from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.checkpoint import kept_autoencoder, load_autoencoder
 from agmc.embedding.starting import SHIPPED, starting_file
 from agmc.models.weights import load_model
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.report.curves import Mean
 from agmc.search.best_so_far import best_so_far
 from agmc.search.budgets import Budgets

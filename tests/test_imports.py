@@ -29,8 +29,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "whole_file": set(),
     "tensor_file": {"finite", "whole_file"},
     "plan": {"graph", "whole_file"},
-    "cost": {"graph", "plan"},
-    "embedding": {"finite", "graph", "plan", "tensor_file", "whole_file"},
+    "plan_space": {"graph", "plan"},
+    "cost": {"graph", "plan", "plan_space"},
+    "embedding": {
+        *("finite", "graph", "plan", "plan_space", "tensor_file", "whole_file"),
+    },
     "compression": {"graph", "plan"},
     "training": {"data", "whole_file"},
     "tracking": {"whole_file"},

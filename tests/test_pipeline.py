@@ -21,7 +21,8 @@ from agmc.cost.model import CostModel
 from agmc.export.checkpoint import load
 from agmc.graph.trace import trace
 from agmc.pipeline import Pipeline
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.report.progress import Progress
 from agmc.search.budgets import Budgets
 from agmc.search.evaluator import Evaluator

@@ -24,7 +24,8 @@ from agmc.graph.weighted import check_layers, weighted_layers
 from agmc.job import Job
 from agmc.measure import graph_of
 from agmc.pipeline import Pipeline
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.report.before_after import before_after, budget_text
 from agmc.report.pareto import write_front
 from agmc.report.progress import Progress
@@ -80,8 +81,7 @@ def compress(job: Job) -> None:
         shared = quantization.weights == "codebook"
         bound = budgets.bind(CostModel(graph, tables, codebooks=shared), space)
         if given is not None:
-            for part in (given.sparsity, given.weight_bits, given.act_bits):
-                check_layers(part, weighted_layers(graph.program))
+            check_layers(given.layers, weighted_layers(graph.program))
             quantization.check(given)
             bound.check(given)
         else:

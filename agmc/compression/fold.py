@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from torch import Tensor
 
 from agmc.graph.foldable import foldable_norms
-from agmc.graph.network import GraphNetwork
+from agmc.graph.network import GraphNetwork, tensors_of
 from agmc.graph.program import Operation, Ref, argument, map_refs, name_of, reading
 from agmc.graph.weighted import OUTPUT_DIM, beside, weight_of
 
@@ -49,10 +49,7 @@ def fold_batch_norms(network: GraphNetwork) -> GraphNetwork:
 
 def state_of(network: GraphNetwork) -> dict[str, Tensor]:
     """Qualified name -> tensor, parameters and buffers."""
-    return {
-        **{name: value.detach() for name, value in network.named_parameters()},
-        **dict(network.named_buffers()),
-    }
+    return {name: value.detach() for name, value in tensors_of(network).items()}
 
 
 def rebuilt(

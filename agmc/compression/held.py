@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import torch
 
@@ -31,10 +31,9 @@ class Held:
     def __init__(self, network: GraphNetwork, sparse: Collection[str]) -> None:
         self._steps = []
         self._zeros = []
-        operations = {op.name: op for op in network.program.operations}
-        for operation in operations.values():
+        for operation in network.program.operations:
             if operation.op == SHARED:
-                _average(network, operations, operation)
+                _average(network, operation)
             if operation.op not in (PER_CHANNEL, PER_TENSOR):
                 continue
             rounded, scale = (name_of(arg) or "" for arg in operation.args[:2])
@@ -53,12 +52,11 @@ class Held:
             size.copy_(torch.maximum(size, least))
 
 
-def _average(
-    network: GraphNetwork, operations: Mapping[str, Operation], taken: Operation
-) -> None:
+def _average(network: GraphNetwork, taken: Operation) -> None:
     """Divides the gradient of a codebook by the members of each number."""
     table, codes = (name_of(arg) or "" for arg in taken.args)
-    padded = operations.get(table)  # a 0 that is not trained stands before the others
+    # Where a 0 stands before the others, it is not trained.
+    padded = network.program.by_name.get(table)
     first = 0 if padded is None else 1
     numbers = network.get_parameter(name_of(padded.args[0]) or "" if padded else table)
     counts = torch.bincount(

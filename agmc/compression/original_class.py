@@ -14,7 +14,7 @@ from torch.utils import _pytree
 
 from agmc.graph.agreement import TOLERANCE, relative_difference
 from agmc.graph.example import evaluation_mode, left_as_it_was
-from agmc.graph.network import GraphNetwork
+from agmc.graph.network import GraphNetwork, tensors_of
 from agmc.graph.program import Operation, Program, argument
 
 
@@ -81,10 +81,7 @@ def program_of(network: nn.Module) -> Program:
 
 def _copy_with(model: nn.Module, small: GraphNetwork) -> nn.Module:
     """A deep copy of the model with the tensors of `small` in the place of its own."""
-    new: dict[str, Tensor] = {
-        **dict(small.named_buffers(remove_duplicate=False)),
-        **dict(small.named_parameters(remove_duplicate=False)),
-    }
+    new = tensors_of(small)
     memo: dict[int, Any] = {}
     for name, tensor in (
         *model.named_parameters(remove_duplicate=False),

@@ -62,7 +62,7 @@ def compress(
     pruner = Pruner(model, graph, importance=importance, gradients=gradients)
     small = pruner.prune(plan)
     sparsify(small, plan.sparsity)
-    if plan.weight_bits or plan.act_bits:
+    if plan.rounds:
         return (quantization or Quantization()).apply(small, plan, calibration)
     return in_original_class(model, small, example_input)
 

@@ -10,7 +10,7 @@ float32 what integers would compute.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from agmc.compression.calibration import Calibration, mse
 from agmc.compression.fold import fold_batch_norms
 from agmc.compression.original_class import program_of
-from agmc.compression.ranges import Range, measure_ranges
+from agmc.compression.ranges import measure_ranges
 from agmc.compression.rounding import LEAST_EVEN_BITS, Rounding
 from agmc.compression.whole_biases import round_biases
-from agmc.graph.network import GraphNetwork
+from agmc.graph.network import GraphNetwork, tensors_of
 from agmc.graph.quantized_values import QuantizedValues
 from agmc.graph.weighted import check_layers, weighted_layers
 from agmc.plan import Plan
@@ -89,31 +89,15 @@ class Quantization:
             ValueError: the plan names other layers or too few bits, or there are no
                 batches.
         """
-        folded = fold_batch_norms(network)
-        values = QuantizedValues.of(folded.program, plan.act_bits)
-        names = {*values.made, *(value for _, value in values.read)}
-        ranges = measure_ranges(folded, names, batches) if names else {}
-        return self.rounded(folded, plan, values, ranges)
-
-    def rounded(
-        self,
-        folded: GraphNetwork,
-        plan: Plan,
-        values: QuantizedValues,
-        ranges: Mapping[str, Range],
-    ) -> GraphNetwork:
-        """`apply` where the activations were measured before.
-
-        Args:
-            folded: what `fold_batch_norms` made.
-            plan: see `apply`.
-            values: the activations that the plan rounds.
-            ranges: of all these activations.
-        """
         self.check(plan)
-        rounding = Rounding(folded, learns=self.learn_scales)
+        folded = fold_batch_norms(network)
         layers = weighted_layers(folded.program)
         check_layers(plan.weight_bits, layers)
+        values = QuantizedValues.of(folded.program, plan.act_bits)
+        names = {*values.made, *(value for _, value in values.read)}
+        # Without those that are no floats, but true or false, say.
+        ranges = measure_ranges(folded, names, batches) if names else {}
+        rounding = Rounding(folded, learns=self.learn_scales)
         for name, bits in plan.weight_bits.items():
             if self.weights == "codebook":
                 sparse = plan.sparsity.get(name, 0) > 0
@@ -121,16 +105,13 @@ class Quantization:
             else:
                 rounding.weight(layers[name], bits)
         for value, bits in values.made.items():
-            if value not in ranges:  # true or false, say
-                continue
-            seen = ranges[value]
-            rounding.value(value, self.calibration(seen, bits), bits, seen.features)
+            if seen := ranges.get(value):
+                grid = self.calibration(seen, bits)
+                rounding.value(value, grid, bits, seen.features)
         for (reader, value), bits in values.read.items():
-            if value not in ranges:
-                continue
-            seen = ranges[value]
-            grid = self.calibration(seen, bits)
-            rounding.read(reader, value, grid, bits, seen.features)
+            if seen := ranges.get(value):
+                grid = self.calibration(seen, bits)
+                rounding.read(reader, value, grid, bits, seen.features)
         result = rounding.network()
         round_biases(result)
         return result
@@ -152,7 +133,6 @@ def graph_network(module: nn.Module) -> GraphNetwork:
     device = next((p.device for p in module.parameters()), None)
     state = {
         **{name: value.to(device) for name, value in constants.items()},
-        **dict(module.named_buffers(remove_duplicate=False)),
-        **dict(module.named_parameters(remove_duplicate=False)),
+        **tensors_of(module),
     }
     return GraphNetwork(program, state).eval()

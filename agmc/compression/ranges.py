@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agmc.graph.network import GraphNetwork
+from agmc.graph.network import GraphNetwork, tensors_of
 
 #: Values of one activation that are drawn from every batch, and kept in the end.
 _DRAWN = 4096
@@ -99,8 +99,7 @@ class _Watched(GraphNetwork):
     """The same network, watched; shares its tensors."""
 
     def __init__(self, network: GraphNetwork, watch: _Watch) -> None:
-        state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-        super().__init__(network.program, state)
+        super().__init__(network.program, tensors_of(network))
         self.eval()
         self._watch = watch
 

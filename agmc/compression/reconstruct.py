@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from agmc.compression.moments import Moments, samples_of
 from agmc.graph.model_graph import ModelGraph
-from agmc.graph.network import GraphNetwork
+from agmc.graph.network import GraphNetwork, tensors_of
 from agmc.graph.program import Operation, name_of
 
 
@@ -114,7 +114,7 @@ class Reconstruction:
             small: what `Pruner.prune` made of a plan.
             kept: what `Pruner.kept_positions` says of the same plan.
         """
-        tensors = {**dict(small.named_parameters()), **dict(small.named_buffers())}
+        tensors = tensors_of(small)
         with torch.no_grad():
             for path, operation in self.layers.items():
                 weight, bias = _weight_and_bias(operation)
@@ -209,8 +209,7 @@ def _running_means(
 ) -> dict[str, str]:
     """Path of a layer -> running mean of the batch norm that alone reads its output."""
     program = graph.program
-    uses = Counter(name for op in program.operations for name in op.refs())
-    uses.update(program.output_names())
+    uses = program.reads
     makers = {operation.name: path for path, operation in layers.items()}
     found = {}
     for operation in program.operations:

@@ -65,7 +65,7 @@ class Rounding:
         self._follow(name, scale)
         zero = self._add(beside(name, "zero_point"), torch.zeros(len(rows)))
         args = (Ref(name), scale, zero, dim, -most, most, _gain(rows[0].numel(), most))
-        made = Operation(_identifier(name), PER_CHANNEL, args, layer=layer.layer)
+        made = Operation(f"{name}_q", PER_CHANNEL, args, layer=layer.layer)
         self._put_before(layer.name, name, made)
 
     def shared(self, layer: Operation, bits: int, *, sparse: bool) -> None:
@@ -88,16 +88,14 @@ class Rounding:
         self._tables.append(table.name)
         self._follow(name, table)
         if sparse:
-            padded = f"{_identifier(name)}_table"
+            padded = f"{name}_q_table"
             padding = Operation(
                 padded, "aten.constant_pad_nd.default", (table, [1, 0], 0.0)
             )
             self._before.setdefault(layer.name, []).append(padding)
             table = Ref(padded)
         codes_of = self._add(beside(name, "codes"), index)
-        made = Operation(
-            _identifier(name), SHARED, (table, codes_of), layer=layer.layer
-        )
+        made = Operation(f"{name}_q", SHARED, (table, codes_of), layer=layer.layer)
         self._put_before(layer.name, name, made)
 
     def value(self, name: str, grid: Grid, bits: int, features: int) -> None:
@@ -120,13 +118,14 @@ class Rounding:
 
     def network(self) -> GraphNetwork:
         """The network that rounds; what is rounded and returned is returned rounded."""
-        operations = [self._behind[n] for n in self._inputs() if n in self._behind]
-        for operation in self._network.program.operations:
+        program = self._network.program
+        operations = [self._behind[n] for n in program.inputs if n in self._behind]
+        for operation in program.operations:
             operations += map(self._reading, self._before.get(operation.name, ()))
             operations.append(self._reading(operation))
             if operation.name in self._behind:
                 operations.append(self._behind[operation.name])
-        outputs = map_refs(self._network.program.outputs, lambda n: Ref(self._new(n)))
+        outputs = map_refs(program.outputs, lambda n: Ref(self._new(n)))
         result = rebuilt(
             self._network,
             operations,
@@ -140,9 +139,6 @@ class Rounding:
             for name in self._scales:
                 result.get_parameter(name).requires_grad_(False)
         return result
-
-    def _inputs(self) -> tuple[str, ...]:
-        return self._network.program.inputs
 
     def _new(self, name: str) -> str:
         return self._behind[name].name if name in self._behind else name
@@ -188,11 +184,6 @@ class Rounding:
 def _gain(features: int, most: int) -> float:
     """LSQ's factor on the gradient of a step size (its section 2.2)."""
     return 1 / math.sqrt(features * most)
-
-
-def _identifier(weight: str) -> str:
-    """Name of the operation that makes a weight."""
-    return f"{weight}_q"
 
 
 def _steps(rows: Tensor, most: int, bits: int) -> Tensor:

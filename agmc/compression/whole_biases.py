@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from agmc.compression.rounding import PER_CHANNEL, PER_TENSOR
-from agmc.graph.network import GraphNetwork
+from agmc.graph.network import GraphNetwork, tensors_of
 from agmc.graph.program import argument, name_of
 from agmc.graph.quantized_values import source_of
 from agmc.graph.weighted import OUTPUT_DIM
@@ -26,16 +26,15 @@ def round_biases(network: GraphNetwork) -> None:
         network: quantised; after a training, which moves biases and step sizes, this is
             to be done again.
     """
-    operations = {op.name: op for op in network.program.operations}
-    held = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    program, held = network.program, tensors_of(network)
     with torch.no_grad():
-        for operation in network.program.operations:
+        for operation in program.operations:
             bias = name_of(argument(operation, 2))
             if operation.kind not in OUTPUT_DIM or bias not in held:
                 continue
             value, weight = (name_of(arg) or "" for arg in operation.args[:2])
-            made = operations.get(source_of(operations, value))
-            by = operations.get(weight)
+            made = program.by_name.get(source_of(program, value))
+            by = program.by_name.get(weight)
             if made is None or by is None:
                 continue
             if made.op == PER_TENSOR and by.op == PER_CHANNEL:

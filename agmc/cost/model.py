@@ -188,7 +188,7 @@ class CostModel:
         """
         counts = kept_channels(self.graph, plan)
         cost = self.cost(counts)
-        if plan is None or not (plan.sparsity or plan.weight_bits or plan.act_bits):
+        if plan is None or not plan.layers:
             return cost
         saved = self._rounded.bytes_saved(counts, plan)
         return replace(

@@ -67,8 +67,7 @@ class Rounded:
         Raises:
             ValueError: the plan names a layer that the network does not have.
         """
-        for named in (plan.sparsity, plan.weight_bits, plan.act_bits):
-            check_layers(named, self._layers)
+        check_layers(plan.layers, self._layers)
         numels = dict(
             zip(self._widths.parameters, self._widths.numels(counts), strict=True)
         )
@@ -85,7 +84,7 @@ class Rounded:
                 scales = FLOAT_BITS * channels + bitmap_bits(channels, FLOAT_BITS, 0)
                 numbers = FLOAT_BITS * min(2**bits, numel)
                 saved -= numbers if self._codebooks else scales
-        if plan.weight_bits or plan.act_bits:
+        if plan.rounds:
             saved += FLOAT_BITS * self._folded(numels, counts)
         values = QuantizedValues.of(self._graph.program, plan.act_bits)
         rounded = len(values.made) + len(values.read)

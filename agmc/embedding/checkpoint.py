@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from agmc.embedding.autoencoder import GraphAutoencoder
 from agmc.embedding.pyg import EDGE_COLUMNS, NODE_COLUMNS
 from agmc.finite import not_finite
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from agmc.tensor_file import read_tensors, write_tensors
 
 FORMAT = "agmc graph auto-encoder 3"
@@ -93,7 +93,7 @@ def network_key(space: PlanSpace, settings: Sequence[Any]) -> str:
             [(name, spec.shape) for name, spec in graph.tensors.items()],
             [(name, spec.shape) for name, spec in graph.parameters.items()],
             [(op.name, op.op, repr(op.args)) for op in graph.program.operations],
-            [(d.name, d.size, d.minimum, d.step) for d in space],
+            [[d.name, *d.counts] for d in space],
             settings,
         ]
     )

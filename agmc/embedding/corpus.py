@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 from agmc.embedding.columns import index_of
 from agmc.embedding.pyg import EDGE_COLUMNS, GraphConverter
 from agmc.graph.model_graph import ModelGraph
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 #: Family -> its networks and their variants.
 Graphs = dict[str, list[Data]]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from agmc.embedding.columns import Column
 from agmc.graph.model_graph import ModelGraph
-from agmc.plan import Plan, PlanSpace, kept_channels
+from agmc.plan import Plan, kept_channels
+from agmc.plan_space import PlanSpace
 
 
 def no_corpus() -> Sequence[ModelGraph]:

@@ -56,7 +56,7 @@ from agmc.export.packed_file import damaged, read_packed_file, to_packed_file
 from agmc.export.quantized_weights import check_codebooks, quantizers
 from agmc.export.stored_tensor import StoredTensor, codes_of, store
 from agmc.export.words import DTYPES, from_codes, is_finite, to_codes
-from agmc.graph.network import GraphNetwork
+from agmc.graph.network import GraphNetwork, tensors_of
 from agmc.graph.program import Program, program_from_json, program_to_json
 from agmc.graph.trace import trace
 from agmc.whole_file import write_whole
@@ -109,11 +109,7 @@ def to_bytes(
     if entropy not in ("zlib", None):
         raise ValueError(f"entropy (={entropy!r}) must be 'zlib' or None")
     program, constants = _program_of(module, example_input)
-    tensors = {
-        **constants,
-        **dict(module.named_buffers(remove_duplicate=False)),
-        **dict(module.named_parameters(remove_duplicate=False)),
-    }
+    tensors = {**constants, **tensors_of(module)}
     try:
         described = dict(info or {})
         json.dumps(described)

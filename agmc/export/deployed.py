@@ -18,6 +18,7 @@ from torch import Tensor
 
 from agmc.compression.fold import rebuilt, state_of
 from agmc.compression.rounding import PER_CHANNEL, PER_TENSOR, SHARED
+from agmc.export.quantized_weights import quantizers
 from agmc.graph.network import GraphNetwork
 from agmc.graph.operators import operator_of
 from agmc.graph.program import Operation, Program, Ref, map_refs, name_of, reading
@@ -129,9 +130,8 @@ def _read_with_floats(program: Program, weights: Mapping[str, Codes]) -> set[str
     A runtime that finds integers on one side of such a layer rounds its weights to
     8 bits on its own.
     """
-    operations = {op.name: op for op in program.operations}
     return {
-        source_of(operations, name_of(layer.args[0]) or "")
+        source_of(program, name_of(layer.args[0]) or "")
         for layer in weighted_layers(program).values()
         if weight_of(layer) not in weights
     }
@@ -154,11 +154,12 @@ def _made(network: GraphNetwork) -> tuple[GraphNetwork, dict[str, Codes]]:
                 renamed[name] = f"{name}.made"
                 state[renamed[name]] = values[name]
         operations.append(reading(operation, lambda n: renamed.get(n, n)))
-    for operation in network.program.operations:
-        if operation.op == PER_CHANNEL and operation.name in renamed:
-            found = _codes(operation, state)
-            if found.bits <= 8:
-                codes[renamed[operation.name]] = found
+    for weight, found in quantizers(network.program).items():
+        made_of = renamed.get(found.operation.name)
+        if made_of is not None and found.axis is not None and found.bits <= 8:
+            levels = found.levels(state[weight].cpu(), state).to(torch.int8)
+            scale = state[found.scale].cpu().numpy()
+            codes[made_of] = Codes(levels.numpy(), scale, found.axis, found.bits)
     made = rebuilt(network, operations, state, parameters=list(renamed.values()))
     return made, codes
 
@@ -176,17 +177,3 @@ def _makes(operation: Operation) -> bool:
 def _result(operation: Operation, values: Mapping[str, Tensor]) -> Tensor:
     with torch.no_grad():
         return operator_of(operation.op)(*map_refs(operation.args, values.__getitem__))
-
-
-def _codes(operation: Operation, state: Mapping[str, Tensor]) -> Codes:
-    weight, scale = (state[name_of(arg) or ""] for arg in operation.args[:2])
-    axis, first, last = operation.args[3:6]
-    shape = [1] * weight.ndim
-    shape[axis] = -1
-    near = torch.clamp((weight * (1 / scale).reshape(shape)).round(), first, last)
-    return Codes(
-        near.to(torch.int8).cpu().numpy(),
-        scale.cpu().numpy(),
-        axis,
-        (last - first).bit_length(),
-    )

@@ -18,7 +18,6 @@ Where `aten.take` reads a codebook and an index, both are tensors like any other
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -90,8 +89,8 @@ class Quantizer:
         """
         scale, _ = self._parameters(weight.shape, state)
         wanted = self._run(weight, state)
-        rounded = (wanted / scale).round_().to(torch.int32)
-        codes = rounded.remainder_(self.num_levels).reshape(-1).numpy()
+        levels = (wanted / scale).round_().to(torch.int32)
+        codes = levels.remainder_(self.num_levels).reshape(-1).numpy()
         codes = codes.astype(code_dtype(self.bits))
         stored = self.weight(codes, weight.shape, state)
         again = self._run(stored, state)
@@ -103,6 +102,11 @@ class Quantizer:
                 "ones"
             )
         return codes
+
+    def levels(self, weight: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+        """Q - z of every weight, int32 of its shape; arguments as of `codes`."""
+        scale, _ = self._parameters(weight.shape, state)
+        return (self._run(weight, state) / scale).round_().to(torch.int32)
 
     def weight(
         self, codes: np.ndarray, shape: tuple[int, ...], state: Mapping[str, Tensor]
@@ -163,16 +167,13 @@ class Quantizer:
 
 def quantizers(program: Program) -> dict[str, Quantizer]:
     """Weight -> what quantises it; a weight that anything else reads is left out."""
-    reads = Counter(program.output_names())
-    for operation in program.operations:
-        reads.update(operation.refs())
     parameters = {*program.parameters}
     stored = parameters.union(program.buffers)
     found = {}
     for operation in program.operations:
         quantizer = _quantizer(operation)
         weight = name_of(argument(operation, 0))
-        if quantizer is None or weight not in parameters or reads[weight] != 1:
+        if quantizer is None or weight not in parameters or program.reads[weight] != 1:
             continue
         if {quantizer.scale, quantizer.zero_point} <= stored:
             found[weight] = quantizer

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from agmc.graph.program import Operation, Program, argument, name_of
 from agmc.graph.weighted import OUTPUT_DIM, weighted_layers
 
@@ -21,10 +19,7 @@ def foldable_norms(program: Program) -> list[tuple[Operation, Operation]]:
     channels by group, and a linear layer two dimensions, for a batch norm takes the
     second for the channels.
     """
-    operations = {op.name: op for op in program.operations}
-    stored = {*program.parameters, *program.buffers}
-    uses = Counter(name for op in program.operations for name in op.refs())
-    uses.update(program.output_names())
+    stored, uses = {*program.parameters, *program.buffers}, program.reads
     layers = {op.name: op for op in weighted_layers(program).values()}
     found = []
     for norm in program.operations:
@@ -37,15 +32,16 @@ def foldable_norms(program: Program) -> list[tuple[Operation, Operation]]:
         statistics = name_of(norm.args[3]) and name_of(norm.args[4])
         alone = uses[source] == 1 and (bias is None or uses[bias] == 1)
         known = bias is None or bias in stored
-        flat = operation.kind != "linear" or _is_flat(program, operations, source)
+        flat = operation.kind != "linear" or _is_flat(program, source)
         if statistics and alone and known and flat:
             if norm.args[5] is False and not grouped:
                 found.append((operation, norm))
     return found
 
 
-def _is_flat(program: Program, operations: dict[str, Operation], value: str) -> bool:
+def _is_flat(program: Program, value: str) -> bool:
     """Whether a value surely has two dimensions: those of the batch and of channels."""
+    operations = program.by_name
     while value in operations and operations[value].kind in _ELEMENTWISE:
         value = next(operations[value].refs())
     if value in program.inputs:

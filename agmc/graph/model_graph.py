@@ -10,6 +10,7 @@ import networkx
 import numpy as np
 from torch import Tensor, nn
 
+from agmc.graph.network import tensors_of
 from agmc.graph.program import Operation, Program
 
 
@@ -148,10 +149,10 @@ class ModelGraph:
     sources: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, Tensor] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def operations(self) -> Mapping[str, Operation]:
         """Name -> operation, in execution order."""
-        return {operation.name: operation for operation in self.program.operations}
+        return self.program.by_name
 
     def inputs_of(self, operation: Operation) -> tuple[str, ...]:
         """Names of the activations that the operation reads."""
@@ -172,11 +173,7 @@ class ModelGraph:
         Args:
             model: the network that was traced, or a copy of it.
         """
-        return {
-            **self.constants,
-            **dict(model.named_buffers(remove_duplicate=False)),
-            **dict(model.named_parameters(remove_duplicate=False)),
-        }
+        return {**self.constants, **tensors_of(model)}
 
     def to_networkx(self) -> networkx.MultiDiGraph:
         """Nodes are activations (attribute `spec`), edges operations (`operation`).

@@ -155,6 +155,14 @@ class _Step:
         return _Step, (self.operation, self.layer, self.frees)
 
 
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Qualified name -> buffer or parameter, ties included."""
+    return {
+        **dict(module.named_buffers(remove_duplicate=False)),
+        **dict(module.named_parameters(remove_duplicate=False)),
+    }
+
+
 def _layer_path(operation: Operation) -> str:
     """Where the layer's parameters live: `conv1` of `conv1.weight`."""
     names = list(operation.refs())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -73,6 +74,19 @@ class Program:
     outputs: Any
     parameters: tuple[str, ...]
     buffers: tuple[str, ...]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Operation]:
+        """Name -> operation, in execution order."""
+        return {operation.name: operation for operation in self.operations}
+
+    @cached_property
+    def reads(self) -> Counter[str]:
+        """How often every value is read, by operations and as an output."""
+        counts = Counter(self.output_names())
+        for operation in self.operations:
+            counts.update(operation.refs())
+        return counts
 
     def output_names(self) -> tuple[str, ...]:
         """Names of all values that the network returns."""

@@ -68,7 +68,6 @@ class QuantizedValues:
         if not act_bits:
             return result
         asked = {layers[name].name: bits for name, bits in act_bits.items()}
-        operations = {op.name: op for op in program.operations}
         activations = _activations(program)
         reads = []
         for operation in program.operations:
@@ -77,10 +76,10 @@ class QuantizedValues:
                     bits = asked.get(operation.name, RESIDUAL_BITS)
                     reads.append((operation.name, value, bits))
         for _, value, bits in reads:
-            source = source_of(operations, value)
+            source = source_of(program, value)
             result.made[source] = max(bits, result.made.get(source, 0))
         for reader, value, bits in reads:
-            if bits < result.made[source_of(operations, value)]:
+            if bits < result.made[source_of(program, value)]:
                 result.read[reader, value] = bits
         return result
 
@@ -102,8 +101,9 @@ def _read(operation: Operation, activations: set[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def source_of(operations: Mapping[str, Operation], value: str) -> str:
+def source_of(program: Program, value: str) -> str:
     """Where the numbers of a value were made: behind all that only carries them."""
+    operations = program.by_name
     while value in operations:
         operation = operations[value]
         source = next(operation.refs(), "")

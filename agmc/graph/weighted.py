@@ -19,16 +19,12 @@ def weighted_layers(program: Program) -> dict[str, Operation]:
     The name is that of the weight without its `.weight`. Left out are weights that
     anything else reads as well: what is done to them would be done to others.
     """
-    readers: dict[str, int] = {}
-    for operation in program.operations:
-        for name in operation.refs():
-            readers[name] = readers.get(name, 0) + 1
     found = {}
     for operation in program.operations:
         if operation.kind not in OUTPUT_DIM or len(operation.args) < 2:
             continue
         weight = name_of(operation.args[1])
-        if weight in program.parameters and readers[weight] == 1:
+        if weight in program.parameters and program.reads[weight] == 1:
             found[layer_name(weight)] = operation
     return found
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agmc.cost.model import TABLE_METRICS, CostModel
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.search.limit import amount
 
 if TYPE_CHECKING:

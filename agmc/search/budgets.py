@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from agmc.cost.model import CostModel
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from agmc.search.bound import BoundBudget
 from agmc.search.budget import AccuracyFloor, Budget
 from agmc.search.ladder import Ladder

@@ -134,7 +134,7 @@ class Evaluator:
                 module, self._recalibration, execution=self._execution
             )
         by = self._execution
-        if plan.weight_bits or plan.act_bits:
+        if plan.rounds:
             images = [images for images, _ in self._recalibration or ()]
             module = by.place(self._quantization.apply(module, plan, images))
             by = exact(by)

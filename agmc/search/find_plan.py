@@ -35,7 +35,8 @@ from agmc.data import Splits
 from agmc.embedding.embedding import Embedding, EmbeddingContext, no_corpus
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets, Demand
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog

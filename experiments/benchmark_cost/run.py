@@ -17,7 +17,7 @@ import torch
 from agmc.cost.model import METRICS, CostModel
 from agmc.graph.trace import trace
 from agmc.models import build
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
 
 HERE = Path(__file__).parent

@@ -29,7 +29,8 @@ from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.learned import autoencoder
 from agmc.graph.trace import trace
 from agmc.models import load_model
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.budgets import Budgets
 from agmc.search.candidate import conclude, propose, worth

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from agmc import torchvision_ops  # noqa: F401  (before torchvision)
 from agmc.compression.prune import Pruner
 from agmc.graph.trace import trace
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
 
 PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -31,7 +31,7 @@ from agmc.graph.groups import UnprunableWarning
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
 from agmc.models import build, names
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.find_plan import EMBEDDINGS
 from agmc.search.measured import NETWORKS, measured_networks

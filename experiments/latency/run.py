@@ -29,7 +29,8 @@ from agmc.export.stopwatch import whole_milliseconds
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
 from agmc.models import build
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
 
 HERE = Path(__file__).parent

@@ -19,7 +19,8 @@ from agmc.cost.model import CostModel
 from agmc.data import Splits
 from agmc.graph.trace import trace
 from agmc.models.weights import load_model
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets
 from agmc.search.uniform import uniform_plan
 from agmc.training import Execution, Recipe, batches_of, fit, recalibrate_batch_norm

@@ -22,7 +22,7 @@ from agmc.compression.prune import Pruner
 from agmc.cost.model import cost_of
 from agmc.graph.trace import trace
 from agmc.models.random_cnn import BLOCKS, random_net
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
 
 HERE = Path(__file__).parent

@@ -22,7 +22,8 @@ from agmc.cost.model import CostModel
 from agmc.data.imagefolder import load_imagefolder
 from agmc.graph.trace import trace
 from agmc.models.weights import load_model
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.budgets import Budgets
 from agmc.search.uniform import uniform_plan

@@ -20,7 +20,7 @@ from agmc.cost.model import CostModel
 from agmc.export.onnx import onnx_latency_ms, save_onnx
 from agmc.graph.trace import trace
 from agmc.models import build
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.budgets import Budgets
 from agmc.search.uniform import uniform_plan

@@ -27,7 +27,8 @@ from agmc.cost.model import CostModel
 from agmc.embedding.embedding import EmbeddingContext, no_corpus
 from agmc.embedding.rules import rules
 from agmc.models import build
-from agmc.plan import Plan, PlanSpace, kept_channels
+from agmc.plan import Plan, kept_channels
+from agmc.plan_space import PlanSpace
 from agmc.search.best_so_far import best_so_far
 from agmc.search.budgets import Budgets
 from agmc.search.env import CompressionEnv

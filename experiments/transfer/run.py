@@ -18,7 +18,8 @@ from agmc.agents.agent import AgentContext
 from agmc.agents.critic import Critic
 from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.predicted import sensitivity
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.budgets import Budgets
 from agmc.search.goals import context_of, goal_of

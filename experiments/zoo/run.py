@@ -29,7 +29,7 @@ from agmc.compression.original_class import in_original_class
 from agmc.compression.prune import Pruner
 from agmc.cost.model import CostModel
 from agmc.graph.trace import trace
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
 
 HERE = Path(__file__).parent

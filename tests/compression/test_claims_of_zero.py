@@ -9,7 +9,7 @@ from graph_nets import Net, conv, quiet_trace, relative_error, to_double
 from torch import nn
 
 from agmc.compression.prune import Pruner
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 SUMMED = {
     "relu": lambda net, x: torch.relu(x),

@@ -8,7 +8,7 @@ from torch import nn
 
 from agmc.compression.literals import rewrite_literals
 from agmc.compression.prune import Pruner
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 
 def rewritten(graph, group_name, gone):

@@ -12,7 +12,8 @@ from agmc.compression.original_class import in_original_class, program_of
 from agmc.compression.prune import Pruner, compress
 from agmc.export.checkpoint import load, save
 from agmc.graph.network import GraphNetwork
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ from agmc.graph.groups import UnprunableWarning
 from agmc.graph.trace import trace
 from agmc.graph.weighted import weighted_layers
 from agmc.models.random_cnn import BLOCKS, random_net, with_statistics
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 
 
 def check_plan(net, inputs, graph, plan, *, retraced=True):

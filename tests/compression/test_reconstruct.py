@@ -7,7 +7,8 @@ from torch import nn
 
 from agmc.compression.prune import Pruner
 from agmc.compression.reconstruct import Reconstruction
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 
 
 def two_layers(bias):

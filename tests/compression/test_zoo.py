@@ -13,7 +13,7 @@ from agmc.compression.prune import Pruner
 from agmc.cost.model import cost_of
 from agmc.models import build
 from agmc.models.random_cnn import with_statistics
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 QUICK = ("squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small")
 FAMILIES = (

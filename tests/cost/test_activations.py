@@ -7,7 +7,7 @@ from graph_nets import graph_of, make
 
 from agmc.compression.prune import Pruner
 from agmc.cost.model import CostModel
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 
 def measured_peak(small, inputs):

@@ -12,7 +12,8 @@ from agmc.compression.prune import Pruner
 from agmc.cost.model import METRICS, TABLE_METRICS, Cost, CostModel, cost_of
 from agmc.export.checkpoint import to_bytes
 from agmc.graph.trace import trace
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 
 
 def test_a_chain_by_hand():

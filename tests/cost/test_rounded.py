@@ -15,7 +15,8 @@ from agmc.export.checkpoint import to_bytes
 from agmc.graph.weighted import weighted_layers
 from agmc.models import build
 from agmc.models.random_cnn import with_statistics
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 
 FAMILIES = ("resnet8", "plain20", "densenet22_cifar", "shufflenet_v2_cifar")
 

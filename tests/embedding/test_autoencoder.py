@@ -13,7 +13,7 @@ from agmc.embedding.decoder import Losses, summaries
 from agmc.embedding.fidelity import fidelity
 from agmc.embedding.messages import LAYERS
 from agmc.embedding.pyg import NUM_TYPES, GraphConverter
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import branches_graph, chain_graph, residual_graph
 
 

@@ -12,7 +12,7 @@ from agmc.embedding.corpus import (
     with_trained_statistics,
 )
 from agmc.embedding.pyg import EDGE_COLUMNS, GraphConverter
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import (
     branches_graph,
     chain_graph,

@@ -6,7 +6,7 @@ from embedding_nets import chain_graph
 from trained import AGENTS, QUICK, agent_of, context_of, copy_of, moved, play
 
 from agmc.embedding.learned import autoencoder
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 
 @pytest.mark.parametrize("follow_plan", [False, True])

@@ -7,7 +7,7 @@ import torch
 from agmc.embedding.columns import Column
 from agmc.embedding.fixed import FixedEmbedding
 from agmc.embedding.progress import PROGRESS_COLUMNS, Progress
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import chain_graph
 
 COLUMNS = (Column("first", "metres"), Column("second", "metres"))

@@ -13,7 +13,7 @@ from agmc.embedding.messages import LAYERS
 from agmc.embedding.progress import Progress
 from agmc.embedding.pyg import GraphConverter
 from agmc.embedding.sensitivity import Measured
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import chain_graph, residual_graph
 
 QUICK = {

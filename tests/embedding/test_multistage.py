@@ -5,7 +5,7 @@ import torch
 from embedding_nets import branches_graph, chain_graph, residual_graph
 from trained import AGENTS, agent_of, copy_of, moved, multistage_of, play
 
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 
 def rows_of(embedding, number=6):

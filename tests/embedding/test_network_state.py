@@ -8,7 +8,7 @@ from agmc.embedding.network_state import NetworkState
 from agmc.embedding.operation_types import OPERATION_TYPES
 from agmc.embedding.pyg import NODE_COLUMNS, GraphConverter
 from agmc.graph.widths import Widths
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 
 def counted(row: torch.Tensor) -> dict[str, int]:

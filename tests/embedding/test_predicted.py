@@ -12,7 +12,7 @@ from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.predicted import sensitivity
 from agmc.embedding.progress import PROGRESS_COLUMNS
 from agmc.embedding.sensitivity import Measured
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import residual_graph
 
 GRAPH = residual_graph()

@@ -6,7 +6,7 @@ import torch
 
 from agmc.embedding.progress import Progress, layers_of
 from agmc.graph.widths import Widths
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import branches_graph, chain_graph, residual_graph
 
 

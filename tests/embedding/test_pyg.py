@@ -14,7 +14,7 @@ from agmc.embedding.pyg import (
     GraphConverter,
 )
 from agmc.graph.widths import Widths
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import (
     Halves,
     branches_graph,

@@ -20,7 +20,7 @@ from agmc.embedding.rules_weights import (
     rules_weights,
     weight_statistics,
 )
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from agmc.search.find_plan import EMBEDDINGS
 from tests.embedding.embedding_nets import (
     Residual,

@@ -7,7 +7,8 @@ import torch
 from agmc.embedding.columns import index_of
 from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.rules import RULES_COLUMNS, RulesEmbedding, layer_features, rules
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import branches_graph, chain_graph, residual_graph
 
 GRAPHS = [chain_graph, residual_graph, branches_graph]

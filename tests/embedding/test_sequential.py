@@ -9,7 +9,7 @@ from trained import AGENTS, QUICK, agent_of, copy_of, moved, play, sequential_of
 
 from agmc.embedding.learned import autoencoder
 from agmc.embedding.rules import rules
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 
 @pytest.mark.parametrize("see_decision", [False, True])

@@ -9,7 +9,7 @@ from trained import multistage_of, sequential_of
 
 from agmc.embedding.progress import Progress
 from agmc.embedding.state import StateEmbedding, read_state
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 
 def embedding() -> StateEmbedding:

@@ -15,7 +15,7 @@ from agmc.embedding.multistage import multistage
 from agmc.embedding.sequential import sequential
 from agmc.embedding.state import StateEmbedding
 from agmc.graph.model_graph import ModelGraph
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 #: Knobs of a graph encoder that is fitted in no time.
 QUICK = {

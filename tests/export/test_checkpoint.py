@@ -16,7 +16,8 @@ from agmc.compression.prune import compress
 from agmc.export.checkpoint import load, save, stored_tensors, to_bytes
 from agmc.graph.network import GraphNetwork
 from agmc.graph.trace import trace
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 
 
 class Block(nn.Module):

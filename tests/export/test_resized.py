@@ -12,7 +12,8 @@ from torch import nn
 from agmc.compression.prune import Pruner
 from agmc.export.resized import ResizedOnnx
 from agmc.graph.trace import trace
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 
 
 class Padded(nn.Module):

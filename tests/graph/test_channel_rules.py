@@ -9,7 +9,7 @@ from torch import nn
 from agmc.compression.prune import Pruner
 from agmc.graph.channel_rules import rule_of
 from agmc.graph.program import Operation
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 PASS = {
     "relu": F.relu,

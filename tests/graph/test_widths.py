@@ -9,7 +9,7 @@ from torch import nn
 
 from agmc.compression.prune import Pruner
 from agmc.graph.widths import Widths
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 
 def shape_of(widths, name, counts):

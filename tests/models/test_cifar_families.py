@@ -17,7 +17,7 @@ from agmc.models.cifar_mobilenet import CifarMobileNetV2, InvertedResidual
 from agmc.models.cifar_plain import CifarPlain
 from agmc.models.cifar_shufflenet import CifarShuffleNetV2, ShuffleUnit
 from agmc.models.cifar_vgg import CifarVGG
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 

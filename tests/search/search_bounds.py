@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agmc.cost.model import TABLE_METRICS
 from agmc.graph.model_graph import ChannelGroup
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets
 
 

@@ -13,7 +13,8 @@ from agmc.agents.agent import AgentContext
 from agmc.cost.model import Cost
 from agmc.embedding.embedding import Embedding
 from agmc.graph.model_graph import ChannelGroup
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluation

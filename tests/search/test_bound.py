@@ -30,7 +30,8 @@ from agmc.cost.units import Units
 from agmc.graph.trace import trace
 from agmc.graph.weighted import weighted_layers
 from agmc.models.random_cnn import BLOCKS, random_net
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets
 from agmc.search.limit import BUDGET_METRICS
 

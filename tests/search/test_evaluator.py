@@ -15,7 +15,8 @@ from agmc.compression.reconstruct import Reconstruction
 from agmc.compression.sparsify import layer_weights
 from agmc.cost.model import CostModel, cost_of
 from agmc.graph.trace import trace
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.search.evaluator import Evaluator
 from agmc.training import Execution, batches_of, recalibrate_batch_norm
 

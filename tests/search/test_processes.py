@@ -16,7 +16,8 @@ from search_nets import tiny_net, tiny_splits
 from agmc.compression.prune import Pruner
 from agmc.cost.model import CostModel
 from agmc.graph.trace import trace
-from agmc.plan import Plan, PlanSpace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.search.evaluator import Evaluator
 from agmc.search.processes import Processes
 from agmc.training import Execution

@@ -12,7 +12,7 @@ from agmc.agents import DDPG, PPO, BlackBox
 from agmc.compression.importance import l1, taylor
 from agmc.cost.model import CostModel
 from agmc.graph.trace import trace
-from agmc.plan import PlanSpace
+from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets
 from agmc.search.evaluator import Evaluator
 from agmc.search.goals import goal_of

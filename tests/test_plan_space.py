@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from graph_nets import graph_of, images, quiet_trace
+from torch import nn
+
+from agmc.plan import Plan, kept_channels
+from agmc.plan_space import Decision, PlanSpace
+
+GRAPH = "chain"  # conv1: 8 channels, conv2: 6
+
+
+@pytest.mark.parametrize(
+    ("min_keep_ratio", "round_to", "first", "second"),
+    [
+        (0.25, 1, (2, 3, 4, 5, 6, 7, 8), (2, 3, 4, 5, 6)),
+        (0.25, 3, (3, 6, 8), (3, 6)),
+        (1, 4, (8,), (6,)),
+        (0.1, 8, (8,), (6,)),
+        (0.01, 5, (5, 8), (5, 6)),
+    ],
+)
+def test_counts_to_choose_from(min_keep_ratio, round_to, first, second):
+    space = PlanSpace(graph_of(GRAPH), min_keep_ratio=min_keep_ratio, round_to=round_to)
+    assert [decision.counts for decision in space] == [first, second]
+
+
+def test_nearest_prefers_the_larger_of_two():
+    decision = Decision("a", (2, 4, 6, 8, 10))
+    assert [decision.nearest(r) for r in (0.01, 0.3, 0.49, 0.51, 0.9, 1)] == [
+        *(2, 4, 4, 6, 10, 10)
+    ]
+
+
+def test_uniform_and_kept_channels():
+    graph = graph_of(GRAPH)
+    space = PlanSpace(graph)
+    plan = Plan.uniform(space, 0.5)
+    assert plan.keep_ratio == {"conv1": 0.5, "conv2": 0.5}
+    assert space.counts(plan).tolist() == [4, 3]
+    assert space.counts(None).tolist() == [8, 6]
+    assert space.counts(None).dtype == np.int64
+    # Groups not named keep all, shares are rounded, one channel always stays.
+    assert kept_channels(graph, Plan({"conv2": 0.6})).tolist() == [8, 4]
+    assert kept_channels(graph, Plan({"conv1": 0.001})).tolist() == [1, 6]
+
+
+def test_every_count_survives_the_ratio():
+    space = PlanSpace(graph_of("resnet20"), min_keep_ratio=0.01)
+    for share in range(1, 65):
+        counts = [min(share, d.size) for d in space]
+        assert space.counts(space.plan(counts)).tolist() == counts
+
+
+def test_sampled_plans_are_valid_and_follow_the_seed():
+    space = PlanSpace(graph_of("resnet20"), min_keep_ratio=0.3, round_to=4)
+    seen = set()
+    for seed in range(40):
+        plan = space.sample(torch.Generator().manual_seed(seed))
+        assert plan == space.sample(torch.Generator().manual_seed(seed))
+        counts = space.counts(plan)
+        for decision, count in zip(space, counts, strict=True):
+            assert count in decision.counts
+            assert count % 4 == 0 and count >= 0.3 * decision.size
+        seen.add(plan.digest)
+    assert len(seen) == 40
+
+
+def test_a_space_is_a_sequence_of_decisions():
+    space = PlanSpace(graph_of(GRAPH), min_keep_ratio=0.25)
+    assert [(d.name, d.size) for d in space] == [("conv1", 8), ("conv2", 6)]
+    assert len(space) == 2 and space[1].name == "conv2" and len(space[:1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"min_keep_ratio": 0}, r"min_keep_ratio \(=0\) must be in \(0, 1\]"),
+        ({"min_keep_ratio": 1.5}, r"min_keep_ratio \(=1.5\)"),
+        ({"round_to": 0}, r"round_to \(=0\) must be a whole number >= 1"),
+    ],
+)
+def test_space_arguments_out_of_range(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PlanSpace(graph_of(GRAPH), **arguments)
+
+
+def test_a_network_without_groups_is_refused_with_the_reason():
+    graph = quiet_trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), images())
+    with pytest.raises(ValueError, match="no convolution feeds another layer"):
+        PlanSpace(graph)
+    odd = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Softmax(1), nn.Conv2d(4, 2, 1))
+    with pytest.raises(ValueError, match="no prunable channel group: .*softmax"):
+        PlanSpace(quiet_trace(odd, images()))
+
+
+def test_plans_that_do_not_fit_the_space():
+    space = PlanSpace(graph_of(GRAPH))
+    with pytest.raises(ValueError, match="3 counts for 2 decisions"):
+        space.plan([1, 2, 3])
+    with pytest.raises(ValueError, match="conv1 cannot keep 1 channels; it can keep"):
+        space.plan([1, 6])
+    with pytest.raises(ValueError, match=r"keep_ratio \(=0\)"):
+        Plan.uniform(space, 0)
+    with pytest.raises(ValueError, match=r"unknown channel groups \['z'\]; the netw"):
+        space.counts(Plan({"z": 0.5}))
+
+
+def test_groups_are_rounded_by_the_first_pattern_that_fits():
+    space = PlanSpace(
+        graph_of("resnet20"), min_keep_ratio=0.3, round_to={"layer1.*": 8, "layer*": 4}
+    )
+    counts = {decision.name: decision.counts for decision in space}
+    assert counts["layer1.0.conv1"] == (8, 16)
+    assert counts["conv1"] == (*range(5, 17),)
+    assert counts["layer2.0.conv1"] == (12, 16, 20, 24, 28, 32)
+
+
+@pytest.mark.parametrize(
+    ("round_to", "message"),
+    [
+        ({"layer1.*": 0}, r"round_to of 'layer1.\*' \(=0\) must be a whole number"),
+        ({"*": 2.5}, r"round_to of '\*' \(=2.5\)"),
+        ({"head": 8}, "round_to names 'head', which fits none of the channel groups c"),
+        (True, "must be a whole number"),
+    ],
+)
+def test_bad_rounding_is_refused(round_to, message):
+    with pytest.raises(ValueError, match=message):
+        PlanSpace(graph_of("resnet20"), round_to=round_to)
