@@ -9,16 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from agmc.graph.model_graph import ModelGraph
+from agmc.graph.weighted import check_layers, weighted_layers
 from agmc.whole_file import write_whole
 
 #: What a plan speaks of.
 PARTS = ("keep_ratio", "sparsity", "weight_bits", "act_bits")
 MOST_BITS = 16
+#: Of weights and of activations, unless a plan says other bits: float32.
+FLOAT_BITS = 32
 
 
 class Decides(Protocol):
@@ -156,6 +159,37 @@ def kept_channels(graph: ModelGraph, plan: Plan | None) -> np.ndarray:
         )
     ratios = np.array([plan.keep_ratio.get(name, 1.0) for name in names])
     return np.maximum(1, np.floor(ratios * sizes + 0.5)).astype(np.int64)
+
+
+class LayerParts(NamedTuple):
+    """What plans say of every layer of `weighted_layers`, in their order.
+
+    Attributes:
+        density: share of the weights that is not zero, float64 [..., num_layers].
+        weight_bits: `FLOAT_BITS` where a plan says nothing, int64 [..., num_layers].
+        act_bits: of the input, likewise.
+    """
+
+    density: np.ndarray
+    weight_bits: np.ndarray
+    act_bits: np.ndarray
+
+
+def layer_parts(graph: ModelGraph, plan: Plan | None) -> LayerParts:
+    """What a plan says of every layer, arrays [num_layers].
+
+    Raises:
+        ValueError: the plan names a layer that the network does not have.
+    """
+    layers = weighted_layers(graph.program)
+    plan = Plan({}) if plan is None else plan
+    check_layers(plan.layers, layers)
+    bits = (
+        np.array([part.get(name, FLOAT_BITS) for name in layers], dtype=np.int64)
+        for part in (plan.weight_bits, plan.act_bits)
+    )
+    zeros = np.array([plan.sparsity.get(name, 0.0) for name in layers], dtype=float)
+    return LayerParts(1 - zeros, *bits)
 
 
 def _is_number(value: object) -> bool:

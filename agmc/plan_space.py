@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import overload
 
 import numpy as np
 import torch
 
-from agmc.graph.model_graph import ChannelGroup, ModelGraph
-from agmc.plan import Plan, kept_channels
-
-
-@dataclass(frozen=True)
-class Decision:
-    """How much of one part of a network stays.
-
-    Attributes:
-        name: of the channel group.
-        counts: the numbers of kept channels to choose from, ascending; the last keeps
-            all.
-    """
-
-    name: str
-    counts: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Channels of the original network."""
-        return self.counts[-1]
-
-    def nearest(self, keep_ratio: float) -> int:
-        """The allowed count nearest to `keep_ratio * size`; the larger of two."""
-        wanted = keep_ratio * self.size
-        return min(self.counts, key=lambda count: (abs(count - wanted), -count))
+from agmc.decision import Decision, channel_decisions, layer_decisions
+from agmc.graph.model_graph import ModelGraph
+from agmc.graph.weighted import weighted_layers
+from agmc.plan import PARTS, LayerParts, Plan, kept_channels, layer_parts
 
 
 class PlanSpace(Sequence[Decision]):
-    """All plans of one network: one `Decision` per prunable channel group, in order.
+    """All plans of one network: what may be decided, in order, and among what.
+
+    Decisions about channel groups come first, in the order of the groups, then those
+    about layers, layer by layer.
 
     Args:
         graph: the traced network.
@@ -50,9 +29,24 @@ class PlanSpace(Sequence[Decision]):
             all are kept; groups smaller than it are kept whole. A mapping from patterns
             of group names (`layer1.*`, see `fnmatch`) to such numbers rounds each group
             by the first pattern that fits, and those that none fits by 1.
+        parts: what is decided: any of "keep_ratio", "sparsity", "weight_bits" and
+            "act_bits".
+        weight_bits: to choose from, whole numbers in 1..16; one alone is no decision.
+        act_bits: of the inputs of layers, likewise; where weights have bits and inputs
+            are not decided, all inputs have `max(act_bits)`.
+        end_bits: of weights and inputs of the first and the last layer, which networks
+            are most sensitive to (HAQ, arXiv 1811.08886, has 8); None: decided like
+            those of the others.
+        max_sparsity: largest share of zeros in a layer, in (0, 1); the choices are
+            twentieths.
+        mapping: how an action in [0, 1] becomes bits: "share" takes the bits nearest to
+            the action times the most bits; "haq" cuts [0, 1] into as many equal parts
+            as there are choices (HAQ).
+        start: what holds besides the decisions: a plan with parts that are decided no
+            more, or elsewhere.
 
     Raises:
-        ValueError: an argument is out of range, or the network has no prunable group.
+        ValueError: an argument is out of range, or there is nothing to decide.
     """
 
     def __init__(
@@ -61,20 +55,37 @@ class PlanSpace(Sequence[Decision]):
         *,
         min_keep_ratio: float = 0.2,
         round_to: int | Mapping[str, int] = 1,
+        parts: Sequence[str] = ("keep_ratio",),
+        weight_bits: Sequence[int] = (2, 3, 4, 5, 6, 7, 8),
+        act_bits: Sequence[int] = (4, 5, 6, 7, 8),
+        end_bits: int | None = 8,
+        max_sparsity: float = 0.9,
+        mapping: str = "share",
+        start: Plan | None = None,
     ) -> None:
-        if not 0 < min_keep_ratio <= 1:
-            raise ValueError(f"min_keep_ratio (={min_keep_ratio}) must be in (0, 1]")
-        if not graph.groups:
+        if not parts or set(parts) - set(PARTS):
             raise ValueError(
-                "the network has no prunable channel group: "
-                + ("; ".join(graph.unprunable) or "no convolution feeds another layer")
+                f"parts (={list(parts)}) must be one or more of {', '.join(PARTS)}"
             )
         self.graph = graph
-        steps = _steps([group.name for group in graph.groups], round_to)
-        self.decisions = tuple(
-            _decision(group, min_keep_ratio, step)
-            for group, step in zip(graph.groups, steps, strict=True)
-        )
+        self.parts = tuple(part for part in PARTS if part in parts)
+        self.start = Plan({}) if start is None else start
+        decisions: list[Decision] = []
+        if "keep_ratio" in parts:
+            decisions += channel_decisions(graph, min_keep_ratio, round_to)
+        if set(parts) - {"keep_ratio"}:
+            found, self.start = layer_decisions(
+                list(weighted_layers(graph.program)),
+                self.parts,
+                self.start,
+                weight_bits=weight_bits,
+                act_bits=act_bits,
+                end_bits=end_bits,
+                max_sparsity=max_sparsity,
+                mapping=mapping,
+            )
+            decisions += found
+        self.decisions = tuple(decisions)
 
     def __len__(self) -> int:
         return len(self.decisions)
@@ -88,23 +99,88 @@ class PlanSpace(Sequence[Decision]):
     def __getitem__(self, index: int | slice) -> Decision | Sequence[Decision]:
         return self.decisions[index]
 
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """The count of every decision that keeps most, int64 [num_decisions]."""
+        return np.array([decision.size for decision in self], dtype=np.int64)
+
+    @property
+    def only_channels(self) -> bool:
+        """Whether every decision is about a channel group, one about each."""
+        return self.parts == ("keep_ratio",)
+
+    @property
+    def whole(self) -> Plan:
+        """The plan that changes nothing."""
+        return Plan({d.name: 1.0 for d in self if d.part == "keep_ratio"})
+
     def counts(self, plan: Plan | None) -> np.ndarray:
-        """Kept channels of every decision, as `kept_channels`."""
-        return kept_channels(self.graph, plan)
+        """What a plan keeps by every decision, int64 [num_decisions].
+
+        The nearest of the choices; None, and what the plan says nothing of, keeps most.
+
+        Raises:
+            ValueError: the plan names a group or layer that the network does not have.
+        """
+        channels = kept_channels(self.graph, plan)
+        if self.only_channels:
+            return channels
+        layer_parts(self.graph, plan)  # refuses layers that are unknown
+        kept = dict(zip([g.name for g in self.graph.groups], channels, strict=True))
+        plan = Plan({}) if plan is None else plan
+        return np.array(
+            [
+                kept[d.name] if d.part == "keep_ratio" else d.count_in(plan)
+                for d in self
+            ],
+            dtype=np.int64,
+        )
 
     def plan(self, counts: Sequence[int] | np.ndarray) -> Plan:
-        """The plan that keeps `counts` channels, one number per decision."""
+        """The plan that keeps `counts`, one number per decision."""
         if len(counts) != len(self):
             raise ValueError(f"{len(counts)} counts for {len(self)} decisions")
+        said = {part: dict(getattr(self.start, part)) for part in PARTS}
         for decision, count in zip(self, counts, strict=True):
             if count not in decision.counts:
                 raise ValueError(
-                    f"{decision.name} cannot keep {count} channels; it can keep "
+                    f"{decision.name} cannot keep {count} {decision.unit}; it can keep "
                     f"{decision.counts}"
                 )
-        return Plan(
-            {d.name: int(c) / d.size for d, c in zip(self, counts, strict=True)}
+            said[decision.part][decision.name] = decision.value(int(count))
+        said["sparsity"] = {k: share for k, share in said["sparsity"].items() if share}
+        return Plan(**said)
+
+    def amounts(self, counts: np.ndarray) -> tuple[np.ndarray, LayerParts | None]:
+        """What a cost model reads of many plans at once.
+
+        Args:
+            counts: int [..., num_decisions].
+
+        Returns:
+            kept channels, int64 [..., num_groups], and the parts of all layers, each
+            [..., num_layers]; None where no plan of the space says anything of layers.
+        """
+        if self.only_channels and not self.start.layers:
+            return counts, None
+        counts = np.asarray(counts)
+        lead = counts.shape[:-1]
+        channels, *said = (
+            np.broadcast_to(given, (*lead, len(given))).copy() for given in self._given
         )
+        parts = LayerParts(*said)
+        for index, (decision, place) in enumerate(zip(self, self._places, strict=True)):
+            chosen = counts[..., index]
+            if decision.part == "keep_ratio":
+                channels[..., place] = chosen
+            elif decision.part == "sparsity":
+                parts.density[..., place] = chosen / decision.size
+            else:
+                kept = np.array(decision.values)[
+                    np.searchsorted(decision.counts, chosen)
+                ]
+                getattr(parts, decision.part)[..., place] = kept
+        return channels, parts
 
     def uniform(self, keep_ratio: float) -> Plan:
         """The plan that keeps the same share everywhere, as nearly as it can.
@@ -123,30 +199,22 @@ class PlanSpace(Sequence[Decision]):
             [d.counts[int(u * len(d.counts))] for d, u in zip(self, draws, strict=True)]
         )
 
+    def described(self) -> list[object]:
+        """All that the plans of the space depend on, besides the network, as JSON."""
+        rows = [[d.part, d.name, d.rounds_up, *d.counts, *d.values] for d in self]
+        return [*rows, self.start.to_json()]
 
-def _steps(names: Sequence[str], round_to: int | Mapping[str, int]) -> list[int]:
-    """The step of every group.
+    @cached_property
+    def _given(self) -> tuple[np.ndarray, ...]:
+        """What holds besides the decisions: channels, and the parts of all layers."""
+        channels = kept_channels(self.graph, self.start)
+        return (channels, *layer_parts(self.graph, self.start))
 
-    Raises:
-        ValueError: a step is no whole number >= 1, or a pattern fits no group.
-    """
-    patterns = round_to if isinstance(round_to, Mapping) else {"*": round_to}
-    for pattern, step in patterns.items():
-        of = f" of {pattern!r}" if isinstance(round_to, Mapping) else ""
-        if isinstance(step, bool) or not isinstance(step, int) or step < 1:
-            raise ValueError(f"round_to{of} (={step}) must be a whole number >= 1")
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(
-                f"round_to names {pattern!r}, which fits none of the channel groups "
-                + ", ".join(names)
-            )
-    return [
-        next((s for p, s in patterns.items() if fnmatchcase(name, p)), 1)
-        for name in names
-    ]
-
-
-def _decision(group: ChannelGroup, min_keep_ratio: float, step: int) -> Decision:
-    minimum = max(1, math.ceil(min_keep_ratio * group.size - 1e-9))
-    first = math.ceil(min(minimum, group.size) / step) * step
-    return Decision(group.name, (*range(first, group.size, step), group.size))
+    @cached_property
+    def _places(self) -> tuple[int, ...]:
+        """The group or layer of every decision, by its number."""
+        groups = [group.name for group in self.graph.groups]
+        layers = list(weighted_layers(self.graph.program))
+        return tuple(
+            (groups if d.part == "keep_ratio" else layers).index(d.name) for d in self
+        )

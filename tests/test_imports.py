@@ -29,7 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "whole_file": set(),
     "tensor_file": {"finite", "whole_file"},
     "plan": {"graph", "whole_file"},
-    "plan_space": {"graph", "plan"},
+    "decision": {"graph", "plan"},
+    "plan_space": {"decision", "graph", "plan"},
     "cost": {"graph", "plan", "plan_space"},
     "embedding": {
         *("finite", "graph", "plan", "plan_space", "tensor_file", "whole_file"),

@@ -6,8 +6,9 @@ import torch
 from graph_nets import graph_of, images, quiet_trace
 from torch import nn
 
+from agmc.decision import Decision
 from agmc.plan import Plan, kept_channels
-from agmc.plan_space import Decision, PlanSpace
+from agmc.plan_space import PlanSpace
 
 GRAPH = "chain"  # conv1: 8 channels, conv2: 6
 

@@ -10,23 +10,52 @@ float32 what integers would compute.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor, nn
 
 from agmc.compression.calibration import Calibration, mse
 from agmc.compression.fold import fold_batch_norms
 from agmc.compression.original_class import program_of
-from agmc.compression.ranges import measure_ranges
+from agmc.compression.ranges import Range, measure_ranges
 from agmc.compression.rounding import LEAST_EVEN_BITS, Rounding
 from agmc.compression.whole_biases import round_biases
 from agmc.graph.network import GraphNetwork, tensors_of
-from agmc.graph.quantized_values import QuantizedValues
+from agmc.graph.quantized_values import QuantizedValues, rounded_reads
 from agmc.graph.weighted import check_layers, weighted_layers
 from agmc.plan import Plan
 
 WEIGHTS = ("uniform", "codebook")
+
+
+class Measured:
+    """A network that is to be rounded: its batch norms folded, its activations known.
+
+    Args:
+        network: with the running statistics that shall hold; left as it was.
+        batches: inputs [N, ...] of training data on the network's device; read when the
+            first activation is to be rounded.
+    """
+
+    def __init__(
+        self, network: GraphNetwork, batches: Iterable[Tensor | Sequence[Tensor]]
+    ) -> None:
+        self.folded = fold_batch_norms(network)
+        self._batches = batches
+
+    @cached_property
+    def ranges(self) -> Mapping[str, Range]:
+        """Of every activation of floats that a plan could round.
+
+        Raises:
+            ValueError: there are no batches, or a value is not finite.
+        """
+        program = self.folded.program
+        reads = rounded_reads(program, [*weighted_layers(program)])
+        names = {name for read in reads for name in (read.source, read.value)}
+        return measure_ranges(self.folded, names, self._batches)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +118,25 @@ class Quantization:
             ValueError: the plan names other layers or too few bits, or there are no
                 batches.
         """
+        return self.rounded(Measured(network, batches), plan)
+
+    def rounded(self, measured: Measured, plan: Plan) -> GraphNetwork:
+        """`apply` to a network that was measured before, for any number of plans.
+
+        Args:
+            measured: left as it was.
+            plan: see `apply`.
+
+        Raises:
+            ValueError: as `apply`.
+        """
         self.check(plan)
-        folded = fold_batch_norms(network)
+        folded = measured.folded
         layers = weighted_layers(folded.program)
         check_layers(plan.weight_bits, layers)
         values = QuantizedValues.of(folded.program, plan.act_bits)
-        names = {*values.made, *(value for _, value in values.read)}
         # Without those that are no floats, but true or false, say.
-        ranges = measure_ranges(folded, names, batches) if names else {}
+        ranges = measured.ranges if plan.act_bits else {}
         rounding = Rounding(folded, learns=self.learn_scales)
         for name, bits in plan.weight_bits.items():
             if self.weights == "codebook":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -11,13 +11,13 @@ import torch
 from agmc.cost.activations import ActivationMemory
 from agmc.cost.energy import EnergyModel
 from agmc.cost.latency import LatencyModel
-from agmc.cost.rounded import FLOAT_BITS, Rounded
+from agmc.cost.rounded import Rounded
 from agmc.cost.storage import packed_json, tensor_record
 from agmc.cost.tables import Tables
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.program import program_to_json
 from agmc.graph.widths import Widths
-from agmc.plan import Plan, kept_channels
+from agmc.plan import FLOAT_BITS, LayerParts, Plan, kept_channels, layer_parts
 
 #: Whole numbers that follow from network and plan alone.
 METRICS = ("macs", "params", "bytes", "activation_bytes", "bops")
@@ -31,6 +31,9 @@ _HEADER_BYTES = 256
 #: Shapes of a pruned network repeat less than those of the original, so that zlib makes
 #: them longer by up to so many bytes a tensor.
 _BYTES_PER_SHAPE = 2
+
+#: By how much a file with zeros may be larger than expected.
+_ROOM_FOR_CHANCE = 1.02
 
 #: So that a budget on bytes holds for the file with what its writer says of it.
 _ROOM_FOR_INFO = 1024
@@ -123,16 +126,20 @@ class CostModel:
             + _ROOM_FOR_INFO
         )
 
-    def evaluate(self, metric: str, counts: np.ndarray) -> np.ndarray:
+    def evaluate(
+        self, metric: str, counts: np.ndarray, parts: LayerParts | None = None
+    ) -> np.ndarray:
         """One metric of many plans at once.
 
         Args:
-            metric: one of `METRICS` or `TABLE_METRICS`.
+            metric: one of `METRICS` or `TABLE_METRICS`; zeros and bits count for
+                `bytes` and `bops` alone.
             counts: kept channels, int [..., num_groups], in the order of the groups.
+            parts: zeros and bits of the same plans; None: there are none.
 
         Returns:
-            int64 [...], and float64 for `TABLE_METRICS`; never falls when a count
-            grows, but for `latency` (see `ceiling`).
+            int64 [...], and float64 for `TABLE_METRICS`; never falls when a count, a
+            density or a number of bits grows, but for `latency` (see `ceiling`).
 
         Raises:
             ValueError: no such metric, or no table for it.
@@ -148,23 +155,34 @@ class CostModel:
         elif metric == "bytes":
             payload = self.widths.numels(counts) @ self._item_sizes
             values = payload + self._description_bytes
+            if parts is not None:
+                values = values - self._rounded.bytes_saved(counts, parts)
         elif metric == "activation_bytes":
             values = self._activations(counts)
         elif metric == "bops":
             values = self.widths.total_macs(counts) * FLOAT_BITS**2
+            if parts is not None:
+                values = self._rounded.bops(counts, parts)
         else:
             known = ", ".join((*METRICS, *TABLE_METRICS))
             raise ValueError(f"metric {metric!r} is none of {known}")
         return np.rint(values).astype(np.int64)
 
-    def ceiling(self, metric: str, counts: np.ndarray) -> np.ndarray:
-        """`evaluate`, raised where it must be to never fall when a count grows.
+    def ceiling(
+        self, metric: str, counts: np.ndarray, parts: LayerParts | None = None
+    ) -> np.ndarray:
+        """`evaluate`, raised where a limit could not be held to it.
 
-        Differs for `latency` only, see `LatencyModel.ceiling`.
+        Never falls when anything of a plan grows, as `latency` does (see
+        `LatencyModel.ceiling`), and no file is larger than its `bytes`: how long the
+        runs of zeros in it are is a matter of chance.
         """
         if metric == "latency":
             return self._latency.ceiling(counts)
-        return self.evaluate(metric, counts)
+        values = self.evaluate(metric, counts, parts)
+        if metric == "bytes" and parts is not None and (parts.density < 1).any():
+            values = np.ceil(values * _ROOM_FOR_CHANCE).astype(np.int64)
+        return values
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -173,9 +191,9 @@ class CostModel:
         given = zip(TABLE_METRICS, held, strict=True)
         return (*METRICS, *(name for name, table in given if table is not None))
 
-    def cost(self, counts: np.ndarray) -> Cost:
+    def cost(self, counts: np.ndarray, parts: LayerParts | None = None) -> Cost:
         """All of `metrics` of one plan; counts int [num_groups]."""
-        return Cost(**{m: self.evaluate(m, counts).item() for m in self.metrics})
+        return Cost(**{m: self.evaluate(m, counts, parts).item() for m in self.metrics})
 
     def of(self, plan: Plan | None) -> Cost:
         """All of `metrics` of a plan, its zeros and bits included.
@@ -187,15 +205,9 @@ class CostModel:
             ValueError: the plan names a group or layer that the network does not have.
         """
         counts = kept_channels(self.graph, plan)
-        cost = self.cost(counts)
         if plan is None or not plan.layers:
-            return cost
-        saved = self._rounded.bytes_saved(counts, plan)
-        return replace(
-            cost,
-            bytes=cost.bytes - int(saved),
-            bops=self._rounded.bops(counts, plan),
-        )
+            return self.cost(counts)
+        return self.cost(counts, layer_parts(self.graph, plan))
 
     def by_layer(self, counts: np.ndarray) -> tuple[LayerCost, ...]:
         """The layers that multiply or hold parameters, in execution order.

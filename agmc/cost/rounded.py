@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from functools import cached_property
-
 import numpy as np
 
-from agmc.cost.storage import bitmap_bits, stored_bits
+from agmc.cost.storage import bitmap_bits, plain_bits, stored_bits
 from agmc.graph.foldable import foldable_norms
 from agmc.graph.model_graph import ModelGraph
-from agmc.graph.program import Operation, argument, name_of
-from agmc.graph.quantized_values import QuantizedValues
-from agmc.graph.weighted import OUTPUT_DIM, check_layers, weight_of, weighted_layers
+from agmc.graph.program import argument, name_of
+from agmc.graph.quantized_values import RESIDUAL_BITS, rounded_reads
+from agmc.graph.weighted import OUTPUT_DIM, weight_of, weighted_layers
 from agmc.graph.widths import Widths
-from agmc.plan import Plan
-
-#: Of weights and of activations, unless a plan says other bits: float32.
-FLOAT_BITS = 32
+from agmc.plan import FLOAT_BITS, LayerParts
 
 #: What the description of a file says of a rounded activation, and of a rounded weight
 #: where no activation is; measured on the CIFAR families, the most that one takes.
@@ -31,6 +24,9 @@ _BYTES_PER_CODEBOOK = -15
 class Rounded:
     """Bytes and bit operations of plans that do more than remove channels.
 
+    Arguments named `counts` are kept channels, int [..., num_groups], and `parts` say
+    the rest of the same plans; results have the shape of the leading dimensions.
+
     Args:
         widths: of the network.
         codebooks: whether weights with bits share numbers (see
@@ -41,75 +37,102 @@ class Rounded:
         self._codebooks = codebooks
         self._widths = widths
         self._graph: ModelGraph = widths.graph
+        program = self._graph.program
+        layers = weighted_layers(program)
+        self._names = list(layers)
+        self._work = [widths.operations.index(op.name) for op in layers.values()]
+        place = {name: i for i, name in enumerate(widths.parameters)}
+        self._weights = [place[weight_of(op)] for op in layers.values()]
+        sizes = [(weight_of(op), OUTPUT_DIM[op.kind]) for op in layers.values()]
+        forms = [widths.size_form(size) for size in sizes]
+        self._channels = np.array([constant for constant, _ in forms])
+        self._channels_of = np.array([repeats for _, repeats in forms]).T
+        # How often every parameter goes with a batch norm, less those of new biases.
+        self._folded = np.zeros(len(place))
+        for layer, norm in foldable_norms(program):
+            for held in norm.args[1:5]:
+                if name := name_of(held):
+                    self._folded[place[name]] += 1
+            if name_of(argument(layer, 2)) is None:
+                self._folded[place[name_of(norm.args[3]) or ""]] -= 1
+        self._reads: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
-    def bops(self, counts: np.ndarray, plan: Plan) -> int:
+    def bops(self, counts: np.ndarray, parts: LayerParts) -> np.ndarray:
         """Multiply-adds x bits of the weight x bits of the input, over all operations.
 
-        Args:
-            counts: kept channels, int [num_groups].
-            plan: of the bits.
+        Returns:
+            float64 [...].
         """
-        macs = self._widths.macs_by_operation(counts)
-        total = FLOAT_BITS**2 * sum(macs.values())
-        for name, operation in self._layers.items():
-            weight_bits = plan.weight_bits.get(name, FLOAT_BITS)
-            act_bits = plan.act_bits.get(name, FLOAT_BITS)
-            total += macs[operation.name] * (weight_bits * act_bits - FLOAT_BITS**2)
-        return total
+        macs = self._widths.macs(counts)
+        bits = np.full(macs.shape, float(FLOAT_BITS**2))
+        bits[..., self._work] = parts.weight_bits * parts.act_bits
+        return (macs * bits).sum(-1)
 
-    def bytes_saved(self, counts: np.ndarray, plan: Plan) -> float:
+    def bytes_saved(self, counts: np.ndarray, parts: LayerParts) -> np.ndarray:
         """How many bytes a file is smaller than that of the channels alone.
 
-        Args:
-            counts: kept channels, int [num_groups].
-            plan: of the zeros and bits.
-
-        Raises:
-            ValueError: the plan names a layer that the network does not have.
+        Returns:
+            float64 [...]; never rises when anything of a plan grows.
         """
-        check_layers(plan.layers, self._layers)
-        numels = dict(
-            zip(self._widths.parameters, self._widths.numels(counts), strict=True)
-        )
-        saved = 0.0
-        for name in {**plan.sparsity, **plan.weight_bits}:
-            numel = numels[weight_of(self._layers[name])]
-            bits = plan.weight_bits.get(name, FLOAT_BITS)
-            if self._codebooks and name in plan.weight_bits:  # no number without weight
-                bits = min(bits, math.ceil(math.log2(max(2, numel))))
-            stored = stored_bits(numel, bits, plan.sparsity.get(name, 0.0))
-            saved += FLOAT_BITS * numel - float(stored)
-            if name in plan.weight_bits:
-                channels = self._channels(name, counts)
-                scales = FLOAT_BITS * channels + bitmap_bits(channels, FLOAT_BITS, 0)
-                numbers = FLOAT_BITS * min(2**bits, numel)
-                saved -= numbers if self._codebooks else scales
-        if plan.rounds:
-            saved += FLOAT_BITS * self._folded(numels, counts)
-        values = QuantizedValues.of(self._graph.program, plan.act_bits)
-        rounded = len(values.made) + len(values.read)
-        saved -= 2 * FLOAT_BITS * rounded
+        every = self._widths.numels(counts)
+        numels, bits = every[..., self._weights], parts.weight_bits
+        has_bits = bits < FLOAT_BITS
+        if self._codebooks:  # no number without weight
+            needed = np.ceil(np.log2(np.maximum(2, numels)))
+            bits = np.where(has_bits, np.minimum(bits, needed), bits)
+            extra = FLOAT_BITS * np.minimum(2.0**bits, numels)
+        else:
+            channels = self._channels + np.asarray(counts) @ self._channels_of
+            extra = FLOAT_BITS * channels + bitmap_bits(channels, FLOAT_BITS, 0)
+        stored = np.asarray(plain_bits(numels, bits), dtype=float)
+        sparse = np.broadcast_to(parts.density < 1, stored.shape)
+        if sparse.any():
+            density = np.broadcast_to(parts.density, stored.shape)[sparse]
+            bits = np.broadcast_to(bits, stored.shape)[sparse]
+            stored[sparse] = stored_bits(numels[sparse], bits, 1 - density)
+        gained = FLOAT_BITS * numels - stored - np.where(has_bits, extra, 0)
+        saved = gained.sum(-1)
+        folds = has_bits.any(-1) | (parts.act_bits < FLOAT_BITS).any(-1)
+        saved += np.where(folds, FLOAT_BITS * (every @ self._folded), 0)
+        values = self._rounded_values(parts.act_bits)
         by_weight = _BYTES_PER_CODEBOOK if self._codebooks else _BYTES_PER_WEIGHT
-        described = by_weight * len(plan.weight_bits)
-        if rounded:
-            described = max(described, _BYTES_PER_ACTIVATION * rounded)
-        return saved / 8 - described
+        described = by_weight * has_bits.sum(-1)
+        described = np.where(
+            values > 0, np.maximum(described, _BYTES_PER_ACTIVATION * values), described
+        )
+        return (saved - 2 * FLOAT_BITS * values) / 8 - described
 
-    def _folded(self, numels: Mapping[str, float], counts: np.ndarray) -> float:
-        """Elements that go with the batch norms, less those of new biases."""
-        gone = 0.0
-        for layer, norm in foldable_norms(self._graph.program):
-            gone += sum(numels[n] for a in norm.args[1:5] if (n := name_of(a)))
-            if name_of(argument(layer, 2)) is None:
-                gone -= numels[name_of(norm.args[3]) or ""]
-        return gone
+    def _rounded_values(self, act_bits: np.ndarray) -> np.ndarray:
+        """How many activations are rounded, once more for readers of fewer bits."""
+        flat = act_bits.reshape(-1, act_bits.shape[-1])
+        # The bits of what is added or averaged stand behind those of the layers.
+        flat = np.pad(flat, ((0, 0), (0, 1)), constant_values=RESIDUAL_BITS)
+        asked = flat[:, :-1] < FLOAT_BITS
+        found = np.zeros(len(flat))
+        for pattern in np.unique(asked, axis=0):
+            rows = (asked == pattern).all(1)
+            layers, ends = self._reads_of(pattern)
+            if len(ends):
+                bits = flat[rows][:, layers]
+                most = np.maximum.reduceat(bits, ends, axis=1)
+                repeats = np.diff(np.append(ends, len(layers)))
+                again = bits < np.repeat(most, repeats, axis=1)
+                found[rows] = len(ends) + again.sum(1)
+        return found.reshape(act_bits.shape[:-1])
 
-    def _channels(self, name: str, counts: np.ndarray) -> float:
-        operation = self._layers[name]
-        size = weight_of(operation), OUTPUT_DIM[operation.kind]
-        constant, repeats = self._widths.size_form(size)
-        return constant + float(counts @ repeats)
+    def _reads_of(self, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of all that is read rounded: whose bits count, and where a source begins.
 
-    @cached_property
-    def _layers(self) -> dict[str, Operation]:
-        return weighted_layers(self._graph.program)
+        Args:
+            asked: which layers have bits for their input, bool [num_layers].
+        """
+        key = asked.tobytes()
+        if key not in self._reads:
+            chosen = [n for n, one in zip(self._names, asked, strict=True) if one]
+            reads = rounded_reads(self._graph.program, chosen)
+            reads.sort(key=lambda read: read.source)
+            layers = [self._names.index(r.layer) if r.layer else -1 for r in reads]
+            sources = [read.source for read in reads]
+            ends = [i for i, s in enumerate(sources) if i == 0 or sources[i - 1] != s]
+            self._reads[key] = np.array(layers, int), np.array(ends, int)
+        return self._reads[key]

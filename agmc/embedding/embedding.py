@@ -40,15 +40,32 @@ class EmbeddingContext:
     corpus: Callable[[], Sequence[ModelGraph]] = no_corpus
     checkpoint: Path | None = None
 
+    def require_channels(self, embedding: str) -> None:
+        """Refuses decisions about layers, their zeros and bits.
+
+        Args:
+            embedding: its name, for the message.
+
+        Raises:
+            ValueError: there are such decisions.
+        """
+        if not self.space.only_channels:
+            raise ValueError(
+                f"embedding {embedding} knows channel groups only, and the decisions "
+                f"are about {', '.join(self.space.parts)}; take autoencoder, rules, "
+                "onehot or random_projection"
+            )
+
 
 class Embedding(ABC):
     """One observation per decision: a pure function of the graph and the plan so far.
 
-    Row `t` knows the plan of the decisions before `t` and takes every later group as
-    unpruned, whatever the plan says of it, so an agent never sees the future.
+    Row `t` knows the plan of the decisions before `t` and takes every later one as
+    keeping most, whatever the plan says of it, so an agent never sees the future.
 
     Attributes:
         graph: the network.
+        space: the decisions; None: one about every channel group.
         columns: name and unit of every entry of a row; all entries lie in [-1, 1].
         encoder: trained end to end with the agent where there is one: observations
             float32 [B, dim or more] -> features float32 [B, F], the same whatever was
@@ -60,6 +77,7 @@ class Embedding(ABC):
 
     graph: ModelGraph
     columns: tuple[Column, ...]
+    space: PlanSpace | None = None
     encoder: nn.Module | None = None
     sensitivities: tuple[float, ...] | None = None
 
@@ -74,6 +92,8 @@ class Embedding(ABC):
         Raises:
             ValueError: the plan names a group that the network does not have.
         """
+        if self.space is not None:
+            return self.rows(self.space.counts(plan))
         return self.rows(kept_channels(self.graph, plan))
 
     @property
@@ -90,7 +110,8 @@ class Embedding(ABC):
         """All rows, float32 [num_decisions, dim].
 
         Args:
-            counts: kept channels of every group, int64 [num_decisions].
+            counts: of every decision, kept channels of a group, say, int64
+                [num_decisions].
         """
 
     @abstractmethod
@@ -99,6 +120,5 @@ class Embedding(ABC):
 
         Args:
             step: the decision, in [0, num_decisions).
-            counts: kept channels, int64 [num_decisions]; those from `step` on are not
-                read.
+            counts: int64 [num_decisions]; those from `step` on are not read.
         """

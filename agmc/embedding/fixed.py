@@ -1,4 +1,4 @@
-"""Fixed: observations of which only the columns of `Progress` follow the plan."""
+"""Fixed: observations of which only the columns of the progress follow the plan."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from torch import Tensor
 
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import Embedding
-from agmc.embedding.progress import PROGRESS_COLUMNS, Progress
-from agmc.graph.model_graph import ModelGraph
+from agmc.embedding.layer_progress import LayerProgress
+from agmc.embedding.progress import Progress
+from agmc.plan_space import PlanSpace
 
 
 class FixedEmbedding(Embedding):
-    """A vector for every decision, whatever the plan, then the columns of `Progress`.
+    """A vector for every decision, whatever the plan, then how far the plan has come.
+
+    The columns of `Progress`, or of `LayerProgress` where layers are decided about.
 
     Args:
-        graph: the traced network, with at least one channel group.
+        space: the decisions.
         columns: name and unit of every entry of a vector.
         vectors: float [num_decisions, len(columns)], in [-1, 1].
         fitted: see `Embedding.fitted`.
@@ -30,22 +33,25 @@ class FixedEmbedding(Embedding):
 
     def __init__(
         self,
-        graph: ModelGraph,
+        space: PlanSpace,
         columns: Sequence[Column],
         vectors: np.ndarray,
         *,
         fitted: str = "",
         sensitivities: tuple[float, ...] | None = None,
     ) -> None:
-        expected = (len(graph.groups), len(columns))
+        expected = (len(space), len(columns))
         if vectors.shape != expected:
             raise ValueError(f"vectors are {vectors.shape}, expected {expected}")
         if not np.abs(vectors).max(initial=0.0) <= 1:
             raise ValueError("vectors must lie in [-1, 1]; scale them")
-        self.graph = graph
-        self.columns = (*columns, *PROGRESS_COLUMNS)
+        self.graph = space.graph
+        self.space = space
+        self._progress: Progress | LayerProgress = (
+            Progress(space.graph) if space.only_channels else LayerProgress(space)
+        )
+        self.columns = (*columns, *self._progress.columns)
         self._vectors = torch.from_numpy(vectors.astype(np.float32))
-        self._progress = Progress(graph)
         self._fitted = fitted
         self.sensitivities = sensitivities
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agmc.embedding.autoencoder import GraphAutoencoder
-from agmc.embedding.carriers import carriers_of
+from agmc.embedding.carriers import carriers_of_decisions
 from agmc.embedding.checkpoint import kept_autoencoder, network_key, weights_digest
 from agmc.embedding.columns import Column
 from agmc.embedding.corpus import training_graphs
@@ -21,49 +21,52 @@ from agmc.embedding.sensitivity import sensitivities
 from agmc.embedding.standardised import REACH, within_reach
 from agmc.embedding.starting import ANEW, SHIPPED, load_fitted, starting_file
 from agmc.embedding.state import StateEmbedding
-from agmc.graph.model_graph import ModelGraph
+from agmc.plan_space import PlanSpace
 from agmc.whole_file import digest_of
 
 
 class LearnedEmbedding(Embedding):
-    """The encoder's vector of every decision, then the columns of `Progress`.
+    """The encoder's vector of every decision, then how far the plan has come.
 
     The vector of a decision is the mean over the feature maps that carry its channels,
+    or that of what a layer makes or reads, see `carriers_of_decisions`;
     every column standardised over the decisions of the unpruned network and cut off,
     see `within_reach`: it lies in [-1, 1], and small differences stay visible to an
     agent.
 
     Args:
-        graph: the traced network, with at least one channel group.
+        space: the decisions.
         autoencoder: a fitted one; stays at hand as `autoencoder`.
         follow_plan: False: the vectors are those of the unpruned network, computed
             once; True: those of the network under the plan so far, computed anew for
-            every row (a pass of the encoder each, some milliseconds).
+            every row (a pass of the encoder each, some milliseconds); for decisions
+            about channels only.
     """
 
     def __init__(
         self,
-        graph: ModelGraph,
+        space: PlanSpace,
         autoencoder: GraphAutoencoder,
         *,
         follow_plan: bool = False,
     ) -> None:
-        self.graph = graph
+        self.graph = graph = space.graph
+        self.space = space
         self.autoencoder = autoencoder
         self.follow_plan = follow_plan
         self._converter = GraphConverter(graph)
         self._sizes = np.array([group.size for group in graph.groups], dtype=np.int64)
-        self._carriers = carriers_of(graph)
+        self._carriers = carriers_of_decisions(space)
         self._unpruned = self._vectors(self._sizes)
         columns = [
             Column(f"encoded_{i}", f"standardised over the decisions, / {REACH:g}")
             for i in range(autoencoder.encoder.dim)
         ]
         vectors = within_reach(self._unpruned, self._unpruned).numpy()
-        self._fixed = FixedEmbedding(graph, columns, vectors)
+        self._fixed = FixedEmbedding(space, columns, vectors)
         self.columns = self._fixed.columns
         head = autoencoder.sensitivity
-        if head is not None:
+        if head is not None and space.only_channels:  # it was taught about channels
             losses = head(autoencoder.describe(graph, self._unpruned))
             self.sensitivities = sensitivities(losses)
 
@@ -143,6 +146,8 @@ def autoencoder(
         ValueError: a number is out of range, a file is damaged or foreign, or its
             encoder is of another kind or size.
     """
+    if follow_plan or not freeze:
+        context.require_channels("autoencoder with follow_plan or without freeze")
     model = GraphAutoencoder(
         encoder=encoder, dim=dim, hidden=hidden, layers=layers, seed=context.seed
     )
@@ -178,7 +183,7 @@ def autoencoder(
     key = network_key(context.space, settings)
     fitted = kept_autoencoder(context.checkpoint, key, make)
     if freeze:
-        return LearnedEmbedding(context.graph, fitted, follow_plan=follow_plan)
+        return LearnedEmbedding(context.space, fitted, follow_plan=follow_plan)
     trained = FineTunedEncoder(context.graph, fitted, follow_plan=follow_plan)
     said = "follow_plan" if follow_plan else ""
     return StateEmbedding(context.graph, trained, fitted=said)

@@ -124,6 +124,7 @@ def multistage(
     Raises:
         ValueError: a number is out of range.
     """
+    context.require_channels("multistage")
     encoder = MultistageEncoder(
         context.graph, dim=dim, hidden=hidden, layers=layers, seed=context.seed
     )

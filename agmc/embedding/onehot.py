@@ -13,9 +13,9 @@ def onehot(context: EmbeddingContext) -> FixedEmbedding:
     """Builds the embedding `onehot`: a 1 at the position of the decision.
 
     A reference: an agent can tell all decisions apart and has to find out everything
-    else by trial. The columns of `Progress` follow, as they do everywhere. As many
+    else by trial. How far the plan has come follows, as it does everywhere. As many
     entries as decisions, so what is learned on one network fits no other.
     """
-    count = len(context.graph.groups)
+    count = len(context.space)
     columns = [Column(f"position_{i}", "0 or 1") for i in range(count)]
-    return FixedEmbedding(context.graph, columns, np.eye(count))
+    return FixedEmbedding(context.space, columns, np.eye(count))

@@ -41,6 +41,7 @@ def sensitivity(context: EmbeddingContext, *, fit: str = SHIPPED) -> FixedEmbedd
         ValueError: there is no such file, it is damaged or foreign, or its auto-encoder
             has no second head.
     """
+    context.require_channels("sensitivity")
     name = SHIPPED if fit == SHIPPED else digest_of(_file(fit))
     model = kept_autoencoder(
         context.checkpoint,
@@ -57,7 +58,7 @@ def sensitivity(context: EmbeddingContext, *, fit: str = SHIPPED) -> FixedEmbedd
         for ratio in head.ratios
     ]
     return FixedEmbedding(
-        context.graph,
+        context.space,
         columns,
         within_reach(losses.double(), losses.double()).numpy(),
         fitted=weights_digest(model),

@@ -27,6 +27,8 @@ class Progress:
         graph: the traced network.
     """
 
+    columns = PROGRESS_COLUMNS
+
     def __init__(self, graph: ModelGraph) -> None:
         self._widths = Widths(graph)
         self._sizes = np.array([group.size for group in graph.groups], dtype=np.int64)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from agmc.embedding.autoencoder import GraphAutoencoder
-from agmc.embedding.carriers import carriers_of
+from agmc.embedding.carriers import carriers_of_decisions
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import EmbeddingContext
 from agmc.embedding.fixed import FixedEmbedding
@@ -48,13 +48,13 @@ def random_projection(
             vectors = made.eval()(data)
         else:
             vectors = _projected(data, dim, context.seed)
-    carried = (carriers_of(graph) @ vectors).double()
+    carried = (carriers_of_decisions(context.space) @ vectors).double()
     columns = [
         Column(f"random_{i}", f"standardised over the decisions, / {REACH:g}")
         for i in range(dim)
     ]
     return FixedEmbedding(
-        graph,
+        context.space,
         columns,
         within_reach(carried, carried).numpy(),
         fitted=f"seed {context.seed}, {layers} layers of {hidden}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,10 +11,14 @@ from torch import Tensor
 
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import Embedding, EmbeddingContext
+from agmc.embedding.fixed import FixedEmbedding
 from agmc.embedding.operation_types import spatial_size, window
 from agmc.embedding.progress import PROGRESS_COLUMNS, Progress, layers_of, weight_of
 from agmc.graph.model_graph import ChannelGroup, ModelGraph
+from agmc.graph.program import Operation
+from agmc.graph.weighted import weighted_layers
 from agmc.graph.widths import Widths
+from agmc.plan_space import PlanSpace
 
 #: What stays the same whatever the plan, before scaling.
 LAYER_COLUMNS = (
@@ -65,24 +70,54 @@ class RulesEmbedding(Embedding):
         return torch.from_numpy(row.astype(np.float32))
 
 
-def rules(context: EmbeddingContext) -> RulesEmbedding:
-    """Builds the embedding `rules`; it has nothing to learn and nothing to choose."""
-    return RulesEmbedding(context.graph)
+def rules(context: EmbeddingContext) -> Embedding:
+    """Builds the embedding `rules`; it has nothing to learn and nothing to choose.
+
+    Where layers are decided about, their features are those of the layer alone, and
+    `LayerProgress` says how far the plan has come.
+    """
+    if context.space.only_channels:
+        return RulesEmbedding(context.graph)
+    features = _features_of(context.space)
+    low, high = features.min(axis=0), features.max(axis=0)
+    scaled = (features - low) / np.where(high > low, high - low, 1.0)
+    return FixedEmbedding(context.space, LAYER_COLUMNS, scaled)
 
 
 def layer_features(graph: ModelGraph) -> np.ndarray:
     """`LAYER_COLUMNS` in their units, float64 [num_decisions, 8]."""
     widths = Widths(graph)
     return np.array(
-        [[t, *_layer(widths, group)] for t, group in enumerate(graph.groups)],
+        [
+            [t, *_layer(widths, group, layers_of(widths, group))]
+            for t, group in enumerate(graph.groups)
+        ],
         dtype=float,
     )
 
 
-def _layer(widths: Widths, group: ChannelGroup) -> tuple[float, ...]:
+def _features_of(space: PlanSpace) -> np.ndarray:
+    """The same of decisions of any kind."""
+    widths = Widths(space.graph)
+    groups = {group.name: group for group in space.graph.groups}
+    layers = weighted_layers(space.graph.program)
+    rows = []
+    for t, decision in enumerate(space):
+        if decision.part == "keep_ratio":
+            group = groups[decision.name]
+            rows.append([t, *_layer(widths, group, layers_of(widths, group))])
+        else:
+            rows.append([t, *_layer(widths, None, (layers[decision.name],))])
+    return np.array(rows, dtype=float)
+
+
+def _layer(
+    widths: Widths, group: ChannelGroup | None, layers: Sequence[Operation]
+) -> tuple[float, ...]:
+    """Features of the first of the layers, with the multiply-adds of all."""
     graph = widths.graph
-    layers = layers_of(widths, group)
     if not layers:  # channels that no layer with a weight makes
+        assert group is not None
         height, width = spatial_size(graph.tensors[group.tensors[0]].shape)
         return (group.size, group.size, height, width, 1, 1, 0)
     first = layers[0]

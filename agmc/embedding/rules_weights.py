@@ -34,11 +34,12 @@ def rules_weights(context: EmbeddingContext) -> FixedEmbedding:
     attributes do which the graph auto-encoder is fitted on. Several weights of a group
     are averaged by their numbers of elements; what a group does not have is 0.
     """
+    context.require_channels("rules_weights")
     graph = context.graph
     whole = np.array([group.size for group in graph.groups], dtype=np.int64)
     rules = RulesEmbedding(graph).rows(whole).double().numpy()[:, : len(LAYER_COLUMNS)]
     vectors = np.concatenate([rules, weight_statistics(graph)], axis=1)
-    return FixedEmbedding(graph, (*LAYER_COLUMNS, *WEIGHT_COLUMNS), vectors)
+    return FixedEmbedding(context.space, (*LAYER_COLUMNS, *WEIGHT_COLUMNS), vectors)
 
 
 def weight_statistics(graph: ModelGraph) -> np.ndarray:

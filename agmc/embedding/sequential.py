@@ -109,6 +109,7 @@ def sequential(
     Raises:
         ValueError: a number is out of range, or it builds another embedding.
     """
+    context.require_channels("sequential")
     fitted = graph_encoder(context)
     if not isinstance(fitted, LearnedEmbedding) or fitted.follow_plan:
         raise ValueError(

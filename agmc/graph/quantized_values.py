@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from agmc.graph.program import Operation, Program
 from agmc.graph.weighted import check_layers, weighted_layers
@@ -62,26 +63,55 @@ class QuantizedValues:
         Raises:
             ValueError: it names a layer that the network does not have.
         """
-        layers = weighted_layers(program)
-        check_layers(act_bits, layers)
         result = cls()
-        if not act_bits:
-            return result
-        asked = {layers[name].name: bits for name, bits in act_bits.items()}
-        activations = _activations(program)
-        reads = []
-        for operation in program.operations:
-            for value in _read(operation, activations):
-                if operation.name in asked or operation.kind in _ON_INTEGERS:
-                    bits = asked.get(operation.name, RESIDUAL_BITS)
-                    reads.append((operation.name, value, bits))
-        for _, value, bits in reads:
-            source = source_of(program, value)
-            result.made[source] = max(bits, result.made.get(source, 0))
-        for reader, value, bits in reads:
-            if bits < result.made[source_of(program, value)]:
-                result.read[reader, value] = bits
+        reads = rounded_reads(program, act_bits)
+        bits = [act_bits[r.layer] if r.layer else RESIDUAL_BITS for r in reads]
+        for read, own in zip(reads, bits, strict=True):
+            result.made[read.source] = max(own, result.made.get(read.source, 0))
+        for read, own in zip(reads, bits, strict=True):
+            if own < result.made[read.source]:
+                result.read[read.operation, read.value] = own
         return result
+
+
+class RoundedRead(NamedTuple):
+    """An activation that an operation reads rounded.
+
+    Attributes:
+        operation: that reads it.
+        value: name of the activation.
+        source: where its numbers were made.
+        layer: whose bits count; None: `RESIDUAL_BITS`.
+    """
+
+    operation: str
+    value: str
+    source: str
+    layer: str | None
+
+
+def rounded_reads(program: Program, layers: Collection[str]) -> list[RoundedRead]:
+    """What is read rounded where the inputs of some layers have bits.
+
+    Args:
+        program: of the network.
+        layers: their names; none rounds nothing.
+
+    Raises:
+        ValueError: the network does not have such a layer.
+    """
+    known = weighted_layers(program)
+    check_layers(layers, known)
+    if not layers:
+        return []
+    asked = {known[name].name: name for name in layers}
+    activations = _activations(program)
+    return [
+        RoundedRead(op.name, value, source_of(program, value), asked.get(op.name))
+        for op in program.operations
+        if op.name in asked or op.kind in _ON_INTEGERS
+        for value in _read(op, activations)
+    ]
 
 
 def _activations(program: Program) -> set[str]:

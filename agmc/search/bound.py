@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agmc.cost.model import TABLE_METRICS, CostModel
-from agmc.plan import Plan
+from agmc.plan import Plan, kept_channels
 from agmc.plan_space import PlanSpace
 from agmc.search.limit import amount
 
@@ -37,17 +37,17 @@ class BoundBudget:
     (AMC, arXiv 1802.03494, algorithm 1, bounds from one side only, knows one metric and
     no rounding).
 
-    **Guarantee.** If the whole network is not within all limits, every plan built from
-    allowed counts uses at most 1, and unless it is 1, one notch more in some decision
-    would take it over 1. Proof: lo <= 1 holds at the start (else the budget is refused)
-    and is kept by every allowed k, and after the last decision lo is the usage itself.
-    While lo(k) <= 1 <= hi(k) holds up to the end the usage is 1; otherwise take the
-    first step with no such k: there the notch above the allowed k has lo > 1, while
+    **Guarantee.** If the plan that keeps most is not within all limits, every plan
+    built from allowed counts uses at most 1, and unless it is 1, one notch more in some
+    decision would take it over 1. Proof: lo <= 1 holds at the start (else the budget is
+    refused) and is kept by every allowed k, and after the last decision lo is the usage
+    itself. While lo(k) <= 1 <= hi(k) holds up to the end the usage is 1; otherwise take
+    the first step with no such k: there the notch above the allowed k has lo > 1, while
     hi(k) < 1 leaves only whole groups for the rest, so that raising this one decision
     by one notch takes the final plan over 1.
 
-    A network that is within all limits as it is keeps everything. Without limits every
-    count is allowed.
+    Where the plan that keeps most is within all limits, it is the only one allowed.
+    Without limits every count is allowed.
 
     Attributes:
         budgets: what was asked for.
@@ -74,20 +74,26 @@ class BoundBudget:
             return
         for budget in self.budgets.limits:
             metric = budget.metric
-            cost = self.cost_model.ceiling(metric, self._ends[0]).item()
+            cost = self.cost_model.ceiling(
+                metric, *self.space.amounts(self._ends[0])
+            ).item()
             if cost > self._held_to[metric]:
                 original = self.original[metric]
                 share = math.ceil(1e4 * cost / original) / 1e4
                 raise ValueError(
                     f"budget {budget} cannot be met: at least {amount(cost, metric)} "
                     f"stay ({share:.4f} of {amount(original, metric)}); ask for more "
-                    "or lower min_keep_ratio"
+                    f"or {self._way_out}"
                 )
 
     @cached_property
     def original(self) -> Mapping[str, float]:
         """Metric asked for -> what the whole network takes."""
-        return {m: self.value(m, self._ends[1]) for m in self.budgets.metrics}
+        whole = kept_channels(self.space.graph, None)
+        return {
+            metric: self.cost_model.evaluate(metric, whole).item()
+            for metric in self.budgets.metrics
+        }
 
     @cached_property
     def limits(self) -> Mapping[str, float]:
@@ -99,13 +105,15 @@ class BoundBudget:
 
     @cached_property
     def keeps_everything(self) -> bool:
-        """Whether there are limits and the network is within all as it is."""
+        """Whether there are limits and the plan that keeps most is within all."""
         limits = self.limits
-        return bool(limits) and all(self.original[m] <= limits[m] for m in limits)
+        return bool(limits) and all(
+            self.value(m, self._ends[1]) <= most for m, most in limits.items()
+        )
 
     def value(self, metric: str, counts: np.ndarray) -> float:
         """A metric of counts int [num_decisions]."""
-        return self.cost_model.evaluate(metric, counts).item()
+        return self.cost_model.evaluate(metric, *self.space.amounts(counts)).item()
 
     def usage(self, counts: np.ndarray) -> np.ndarray:
         """The largest share of a limit that is used up; 0 without limits.
@@ -118,8 +126,9 @@ class BoundBudget:
             grows: `latency` counts by `CostModel.ceiling`.
         """
         used = np.zeros(np.shape(counts)[:-1])
+        amounts = self.space.amounts(counts)
         for metric, most in self._held_to.items():
-            used = np.maximum(used, self.cost_model.ceiling(metric, counts) / most)
+            used = np.maximum(used, self.cost_model.ceiling(metric, *amounts) / most)
         return used
 
     def check(self, plan: Plan) -> None:
@@ -231,6 +240,13 @@ class BoundBudget:
     def _ends(self) -> np.ndarray:
         """The smallest and the largest plan, int [2, num_decisions]."""
         return np.array([[d.counts[0], d.counts[-1]] for d in self.space]).T
+
+    @property
+    def _way_out(self) -> str:
+        """What a user can do where the smallest plan takes too much."""
+        if self.space.only_channels:
+            return "lower min_keep_ratio"
+        return "let more be decided, with fewer bits or more zeros"
 
     @cached_property
     def _held_to(self) -> Mapping[str, float]:

@@ -24,9 +24,10 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """Walks through the decisions of a network, one per step, and prunes at the end.
 
     ## Action
-    `Box(0, 1, (1,), float32)`: the share of channels to keep of the group at hand. It
-    is rounded and clamped to what keeps the budget in reach from both sides (see
-    `BoundBudget`); `info` tells what was done.
+    `Box(0, 1, (1,), float32)`: the share to keep of what is at hand, the channels of a
+    group or the bits of a layer (see `Decision`). It is rounded and clamped to what
+    keeps the budget in reach from both sides (see `BoundBudget`); `info` tells what was
+    done.
 
     ## Observation
     `Box(-1, 1, (embedding.dim,), float32)`: the embedding's row of the decision at
@@ -51,7 +52,7 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     |---|---|---|
     | `requested` | step | the action handed in, in [0, 1] |
     | `executed` | step | the keep ratio taken, `count / size`, in (0, 1] |
-    | `count` | step | channels kept of the group |
+    | `count` | step | channels kept of the group, bits of the layer |
     | `plan` | last step | the finished `Plan` |
     | `evaluation` | last step | the `Evaluation` of the plan |
 
@@ -91,7 +92,7 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.observation_dim = embedding.dim + (len(self.budgets) > 1)
         shape = (self.observation_dim,)
         self.observation_space = spaces.Box(-1.0, 1.0, shape, np.float32)
-        self._sizes = np.array([decision.size for decision in self.budget.space])
+        self._sizes = self.budget.space.sizes
         self._counts = self._sizes.copy()
         self._step = len(self._sizes)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 
+from torch import nn
+
 from agmc.compression.prune import Pruner
-from agmc.compression.quantize import Quantization
+from agmc.compression.quantize import Measured, Quantization
 from agmc.compression.sparsify import sparsify
 from agmc.cost.model import Cost, CostModel
 from agmc.data import Splits
+from agmc.graph.network import GraphNetwork
 from agmc.plan import Plan
 from agmc.search.repair import check_repair, reconstruction_of
 from agmc.training import (
@@ -44,6 +47,8 @@ class Evaluation:
 
 class Evaluator:
     """Prunes physically, repairs and measures; never the test split.
+
+    Where nothing is removed there is nothing to repair.
 
     The plan's share of zeros is that of the repaired weights that are left.
 
@@ -116,6 +121,7 @@ class Evaluator:
             batch_size=batch_size,
         )
         self._known: dict[str, Evaluation] = {}
+        self._measured: tuple[str, Measured] | None = None
 
     def __call__(self, plan: Plan) -> Evaluation:
         """The evaluation of a plan."""
@@ -124,20 +130,14 @@ class Evaluator:
         if known is not None:
             seconds = time.perf_counter() - started
             return replace(known, seconds=seconds, cached=True)
-        small = self._pruner.prune(plan)
-        if self._reconstruction is not None:
-            self._reconstruction.apply(small, self._pruner.kept_positions(plan))
-        sparsify(small, plan.sparsity)
-        module = self._execution.place(small)
-        if self._recalibration is not None:
-            recalibrate_batch_norm(
-                module, self._recalibration, execution=self._execution
-            )
+        module: nn.Module
         by = self._execution
         if plan.rounds:
-            images = [images for images, _ in self._recalibration or ()]
-            module = by.place(self._quantization.apply(module, plan, images))
-            by = exact(by)
+            measured = self._measured_network(plan)
+            module, by = self._quantization.rounded(measured, plan), exact(by)
+            by.place(module)
+        else:
+            module = self._repaired(plan)
         share = accuracy(module, self._search, execution=by)
         cost = self._cost(plan)
         seconds = time.perf_counter() - started
@@ -148,6 +148,28 @@ class Evaluator:
     def give_up(self, plan: Plan) -> Evaluation:
         """What stands for the evaluation of a plan that kills whoever evaluates it."""
         return Evaluation(plan, 0.0, self._cost(plan), failed=True)
+
+    def _repaired(self, plan: Plan) -> GraphNetwork:
+        """What channels and zeros of a plan leave, on the device."""
+        small = self._pruner.prune(plan)
+        whole = not plan.sparsity and all(r == 1 for r in plan.keep_ratio.values())
+        if self._reconstruction is not None and not whole:
+            self._reconstruction.apply(small, self._pruner.kept_positions(plan))
+        sparsify(small, plan.sparsity)
+        self._execution.place(small)
+        if self._recalibration is not None and not whole:
+            recalibrate_batch_norm(
+                small, self._recalibration, execution=self._execution
+            )
+        return small
+
+    def _measured_network(self, plan: Plan) -> Measured:
+        """The network that bits are about; plans in a row often share it."""
+        key = replace(plan, weight_bits={}, act_bits={}).digest
+        if self._measured is None or self._measured[0] != key:
+            images = [images for images, _ in self._recalibration or ()]
+            self._measured = key, Measured(self._repaired(plan), images)
+        return self._measured[1]
 
     def _cost(self, plan: Plan) -> Cost:
         return self._cost_model.of(plan)

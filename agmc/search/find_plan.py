@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -29,13 +30,13 @@ from agmc.agents import (
     sb3,
 )
 from agmc.compression.importance import Importance, l1
+from agmc.compression.quantize import Quantization
 from agmc.cost.model import CostModel
 from agmc.cost.tables import Tables
 from agmc.data import Splits
 from agmc.embedding.embedding import Embedding, EmbeddingContext, no_corpus
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
-from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets, Demand
 from agmc.search.env import CompressionEnv
@@ -70,6 +71,8 @@ def find_plan(
     reward: Reward | str | None = None,
     importance: Importance = l1,
     evaluator: Callable[..., Evaluator] = Evaluator,
+    space: PlanSpace | None = None,
+    quantization: Quantization | None = None,
     min_keep_ratio: float = 0.2,
     round_to: int | Mapping[str, int] = 8,
     episodes: int = 200,
@@ -109,6 +112,9 @@ def find_plan(
         importance: scores the channels; those with the highest stay.
         evaluator: `Evaluator`, or a `functools.partial` of it with other numbers of
             images.
+        space: the decisions, of a graph of the model; None: one about every channel
+            group, with the two arguments that follow.
+        quantization: how plans with bits round; None: the standard one.
         min_keep_ratio: see `PlanSpace`.
         round_to: see `PlanSpace`.
         episodes: of the whole search, >= 1.
@@ -136,11 +142,16 @@ def find_plan(
     workers = Workers(workers=workers) if isinstance(workers, int) else workers
     build_embedding = _choose("embedding", embedding, EMBEDDINGS)
     build_agent = _choose("agent", agent, AGENTS)
+    if space is not None:
+        graph = space.graph
     if graph is None:
         device = next((weight.device for weight in model.parameters()), None)
         graph = trace(model, data.example_input().to(device))
-    space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, round_to=round_to)
-    cost_model = CostModel(graph, tables)
+    if space is None:
+        space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, round_to=round_to)
+    quantization = quantization or Quantization()
+    shared = quantization.weights == "codebook"
+    cost_model = CostModel(graph, tables, codebooks=shared)
     bounds = [rung.bind(cost_model, space) for rung in budgets.rungs]
     goals = tuple(goal_of(bound) for bound in bounds)
     episodes = policy.total(episodes, len(bounds))
@@ -166,6 +177,7 @@ def find_plan(
             tables=tables,
             in_flight=in_flight,
             **({"policy": policy.digest} if policy.load else {}),
+            **({} if space.only_channels else _said_of(space, quantization)),
         )
         log = EpisodeLog(Path(directory) / "episodes.jsonl", run)
         checkpoint = Path(directory) / "embedding.safetensors"
@@ -177,8 +189,10 @@ def find_plan(
     on_stage("embedding")
     observe = build_embedding(EmbeddingContext(graph, space, seed, corpus, checkpoint))
     on_stage("search")
+    if not space.only_channels:
+        evaluator = functools.partial(evaluator, quantization=quantization)
     evaluate = evaluator(pruner, cost_model, data, execution)
-    original = evaluate(Plan.uniform(space, 1.0))
+    original = evaluate(space.whole)
     if budgets.floor and original.accuracy < budgets.floor.accuracy:
         _logger.warning(
             "the network itself has a search accuracy of %.4f, less than %s asks for",
@@ -221,6 +235,11 @@ def find_plan(
     return found
 
 
+def _said_of(space: PlanSpace, quantization: Quantization) -> dict[str, Any]:
+    """What a search over bits and zeros depends on besides."""
+    return {"space": json.dumps(space.described()), "quantization": quantization}
+
+
 def _builder(name: str, module: str = "") -> BuildEmbedding:
     """What builds an embedding; imported when called: torch_geometric takes seconds."""
 
@@ -252,6 +271,7 @@ AGENTS: Mapping[str, BuildAgent] = {
 }
 EMBEDDINGS: Mapping[str, BuildEmbedding] = {
     "autoencoder": _builder("autoencoder", module="learned"),
+    "haq": _builder("haq"),
     "multistage": _builder("multistage"),
     "onehot": _builder("onehot"),
     "random_projection": _builder("random_projection"),

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from agmc.agents.agent import AgentContext, Choices, Goal
 from agmc.search.bound import BoundBudget
-from agmc.search.uniform import uniform_plan
+from agmc.search.uniform import uniform_counts
 
 
 def goal_of(bound: BoundBudget) -> Goal:
     """What an agent may know of the plans of one network under one budget."""
-    sizes = np.array([decision.size for decision in bound.space])
+    sizes = bound.space.sizes
 
     def cost(keep_ratios: np.ndarray) -> np.ndarray:
         counts = np.rint(np.asarray(keep_ratios) * sizes).astype(np.int64)
@@ -25,7 +25,7 @@ def goal_of(bound: BoundBudget) -> Goal:
         return tuple((bound.clamp_plan(keep_ratios) / sizes).tolist())
 
     levels = tuple(tuple(n / d.size for n in d.counts) for d in bound.space)
-    uniform = tuple(uniform_plan(bound).keep_ratio.values())
+    uniform = tuple((uniform_counts(bound) / sizes).tolist())
     return Goal(uniform, Choices(levels, cost, clamp))
 
 

@@ -10,7 +10,6 @@ import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -55,12 +54,11 @@ def rehearse_reward(reward: Reward, bound: BoundBudget) -> None:
     Raises:
         RewardError: the reward raised, or its value is no finite number.
     """
-    sizes = np.array([decision.size for decision in bound.space])
-    counts = bound.clamp_plan([0.5] * len(sizes))
-    costs = (bound.cost_model.cost(counts), bound.cost_model.cost(sizes))
+    plan = bound.space.plan(bound.clamp_plan([0.5] * len(bound.space)))
+    costs = (bound.cost_model.of(plan), bound.cost_model.of(None))
     accuracy, original = _ACCURACIES
     outcome = Outcome(accuracy, costs[0], original, costs[1])
-    worth_of(outcome, reward, bound.space.plan(counts))
+    worth_of(outcome, reward, plan)
 
 
 def rehearse_evaluator(

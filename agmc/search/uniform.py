@@ -1,4 +1,4 @@
-"""uniform_plan: the same keep ratio everywhere, the plainest plan within a budget."""
+"""uniform_plan: the same share everywhere, the plainest plan within a budget."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ def uniform_keep_ratio(bound: BoundBudget) -> float:
 
 
 def uniform_plan(bound: BoundBudget) -> Plan:
+    """The plan of `uniform_counts`."""
+    return bound.space.plan(uniform_counts(bound))
+
+
+def uniform_counts(bound: BoundBudget) -> np.ndarray:
     """The same keep ratio everywhere, as large as the budget allows, then filled up.
 
     What rounding leaves of the budget at `uniform_keep_ratio` is used by keeping one
@@ -44,7 +49,7 @@ def uniform_plan(bound: BoundBudget) -> Plan:
             raised[step] = larger[0] if larger else counts[step]
             if larger and bound.usage(raised) <= 1:
                 counts, filling = raised, True
-    return bound.space.plan([int(count) for count in counts])
+    return counts
 
 
 def _rounded(bound: BoundBudget, keep_ratio: float) -> np.ndarray:

@@ -133,7 +133,7 @@ def observations(
     context = EmbeddingContext(graph, PlanSpace(graph), options.seed)
     if name in EMBEDDINGS:
         return readable_rows(EMBEDDINGS[name](context), progress=False)
-    empty = FixedEmbedding(graph, (), np.zeros((len(graph.groups), 0)))
+    empty = FixedEmbedding(PlanSpace(graph), (), np.zeros((len(graph.groups), 0)))
     return readable_rows(empty, progress=name == "progress")
 
 

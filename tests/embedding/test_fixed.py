@@ -16,7 +16,7 @@ COLUMNS = (Column("first", "metres"), Column("second", "metres"))
 def test_only_the_last_three_columns_follow_the_plan():
     graph = chain_graph()
     vectors = np.array([[0.5, -1], [0, 1], [0.25, 0]])
-    embedding = FixedEmbedding(graph, COLUMNS, vectors)
+    embedding = FixedEmbedding(PlanSpace(graph), COLUMNS, vectors)
     assert embedding.columns == (*COLUMNS, *PROGRESS_COLUMNS)
     space = PlanSpace(graph)
     counts = space.counts(space.sample(torch.Generator().manual_seed(1)))
@@ -35,9 +35,9 @@ def test_only_the_last_three_columns_follow_the_plan():
 @pytest.mark.parametrize("vectors", [np.zeros((2, 2)), np.full((3, 2), 1.5)])
 def test_vectors_that_do_not_fit(vectors):
     with pytest.raises(ValueError, match="expected|scale"):
-        FixedEmbedding(chain_graph(), COLUMNS, vectors)
+        FixedEmbedding(PlanSpace(chain_graph()), COLUMNS, vectors)
 
 
 def test_vectors_that_are_no_numbers():
     with pytest.raises(ValueError, match="scale"):
-        FixedEmbedding(chain_graph(), COLUMNS, np.full((3, 2), np.nan))
+        FixedEmbedding(PlanSpace(chain_graph()), COLUMNS, np.full((3, 2), np.nan))

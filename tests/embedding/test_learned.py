@@ -139,7 +139,7 @@ def test_a_file_is_started_from_and_nothing_is_fitted(
     context = dataclasses.replace(context, checkpoint=kept, corpus=no_fit)
     knobs = {"encoder": encoder, "dim": 8, "hidden": 16}
     made = autoencoder(context, fit=str(tmp_path / "own.safetensors"), **knobs)
-    assert torch.equal(made(None), LearnedEmbedding(context.graph, model)(None))
+    assert torch.equal(made(None), LearnedEmbedding(context.space, model)(None))
     data = GraphConverter(context.graph).data()
     assert torch.equal(load_autoencoder(kept)(data), model(data))
 
@@ -167,11 +167,13 @@ def test_by_default_the_fitted_one_of_the_package(context, monkeypatch):
 
 def test_what_it_expects_to_matter_is_what_its_second_head_says():
     graph = residual_graph()
-    made = LearnedEmbedding(graph, GraphAutoencoder(dim=4, hidden=8, layers=1))
+    made = LearnedEmbedding(
+        PlanSpace(graph), GraphAutoencoder(dim=4, hidden=8, layers=1)
+    )
     assert made.sensitivities is None
     model = GraphAutoencoder(dim=4, hidden=8, layers=1, ratios=(0.5, 0.25))
     described = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
     model.head().learn([Measured(described, described[:, 4:].sigmoid())])
-    found = torch.tensor(LearnedEmbedding(graph, model).sensitivities)
+    found = torch.tensor(LearnedEmbedding(PlanSpace(graph), model).sensitivities)
     losses = model.head()(model.describe(graph)).mean(1)
     assert found.mean().abs() < 1e-6 and found.argmax() == losses.argmax()

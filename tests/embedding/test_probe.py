@@ -17,6 +17,7 @@ from agmc.embedding.probe import (
     readable_rows,
 )
 from agmc.embedding.rules import RulesEmbedding
+from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import chain_graph
 
 
@@ -160,7 +161,9 @@ def test_rows_with_and_without_progress():
 
 
 def test_rows_go_through_the_encoder():
-    embedding = FixedEmbedding(chain_graph(), [Column("a", "1")], np.ones((3, 1)))
+    embedding = FixedEmbedding(
+        PlanSpace(chain_graph()), [Column("a", "1")], np.ones((3, 1))
+    )
     embedding.encoder = nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.5))
     expected = embedding.encoder[0](embedding(None)).detach().double()
     found = torch.from_numpy(readable_rows(embedding, progress=False))
