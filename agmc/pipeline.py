@@ -17,7 +17,8 @@ from torch import nn
 from agmc.carry_out import CarryOut
 from agmc.data import Splits
 from agmc.export.checkpoint import load, save, to_bytes
-from agmc.export.onnx import onnx_latency_ms, save_onnx
+from agmc.export.latencies import ONE, onnx_latencies
+from agmc.export.onnx import save_onnx
 from agmc.graph.agreement import TOLERANCE, relative_difference
 from agmc.graph.model_graph import ModelGraph
 from agmc.plan import Plan
@@ -99,8 +100,8 @@ class Pipeline:
         with TemporaryDirectory(dir=directory, prefix=".baseline-") as folder:
             original = Path(folder) / "original.onnx"
             save_onnx(model, original, example)
-            paths = [original, directory / "compressed.onnx"]
-            latencies = onnx_latency_ms(paths, (example,))
+            files = [(model, original), (final, directory / "compressed.onnx")]
+            slow, fast = onnx_latencies(files, (example,))
 
         # From here on nothing is chosen any more, so the test split may be read.
         progress.stage("evaluate")
@@ -126,18 +127,18 @@ class Pipeline:
             "baseline": {
                 "accuracy": baseline,
                 **whole,
-                "latency_ms": latencies[0],
+                **_latencies(slow),
             },
             "pre_finetune": {
                 "accuracy": before["pruned"],
                 "accuracy_without_recalibration": before["raw"],
                 **sizes,
-                "latency_ms": latencies[1],
+                **_latencies(fast),
             },
             "compressed": {
                 "accuracy": compressed,
                 **sizes,
-                "latency_ms": latencies[1],
+                **_latencies(fast),
             },
             "budget": verdict(
                 budget, sizes, num_bytes=num_bytes, accuracy=compressed["search"]
@@ -177,6 +178,11 @@ def _sizes(
     cost = budget.cost_model.of(plan).known()
     metrics = dict.fromkeys(("macs", "params", "bytes", *budget.budgets.metrics))
     return {**{metric: cost[metric] for metric in metrics}, "bytes": num_bytes}
+
+
+def _latencies(by_cell: Mapping[str, float | None]) -> dict[str, Any]:
+    """What stands in every record: one input on one thread, and all that was timed."""
+    return {"latency_ms": by_cell[ONE], "latencies": by_cell}
 
 
 def _must_agree(module: nn.Module, loaded: nn.Module, example: torch.Tensor) -> None:

@@ -23,6 +23,7 @@ from agmc.__main__ import COMMANDS
 from agmc.compression.sparsify import layer_weights
 from agmc.data import load_digits
 from agmc.export.checkpoint import load, save
+from agmc.export.latencies import CELLS
 from agmc.models import build, save_weights
 from agmc.plan import Plan
 from agmc.report.progress import Progress
@@ -39,7 +40,8 @@ FILES = {
 def without_onnx(monkeypatch):
     """Saves the seconds that an export takes where the file is not looked at."""
     monkeypatch.setattr(agmc.pipeline, "save_onnx", lambda *rooms: 0.0)
-    monkeypatch.setattr(agmc.pipeline, "onnx_latency_ms", lambda *rooms: [1.0, 0.5])
+    cells = [dict.fromkeys(CELLS, 1.0), dict.fromkeys(CELLS, 0.5)]
+    monkeypatch.setattr(agmc.pipeline, "onnx_latencies", lambda *rooms: cells)
 
 
 def result_of(directory):
@@ -81,7 +83,9 @@ def test_result_json_holds_the_numbers_of_the_contract(finished):
         assert {"accuracy", "macs", "params", "bytes", "latency_ms"} <= set(record)
         for split in ("search", "test"):
             assert 0 <= record["accuracy"][split] <= 1
-        assert record["latency_ms"] > 0
+        assert record["latencies"].keys() == CELLS.keys()
+        assert record["latency_ms"] == record["latencies"]["batch 1, 1 thread"]
+        assert all(milliseconds > 0 for milliseconds in record["latencies"].values())
     assert set(result["pre_finetune"]["accuracy_without_recalibration"]) == {
         "search",
         "test",

@@ -19,6 +19,7 @@ from agmc.compression.prune import Pruner
 from agmc.compression.sparsify import layer_weights
 from agmc.cost.model import CostModel
 from agmc.export.checkpoint import load
+from agmc.export.latencies import CELLS
 from agmc.graph.trace import trace
 from agmc.pipeline import Pipeline
 from agmc.plan import Plan
@@ -72,7 +73,8 @@ def run(
 def without_onnx(monkeypatch):
     """Saves the seconds that an export takes where the file is not looked at."""
     monkeypatch.setattr(agmc.pipeline, "save_onnx", lambda *rooms: 0.0)
-    monkeypatch.setattr(agmc.pipeline, "onnx_latency_ms", lambda *rooms: [1.0, 0.5])
+    cells = [dict.fromkeys(CELLS, 1.0), dict.fromkeys(CELLS, 0.5)]
+    monkeypatch.setattr(agmc.pipeline, "onnx_latencies", lambda *rooms: cells)
 
 
 def test_every_file_is_written_and_says_the_same(tmp_path, monkeypatch):

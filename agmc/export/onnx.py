@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ from torch import Tensor, nn
 from agmc.export.deployed import deployed_network
 from agmc.export.onnx_integers import OPSET, translations, with_integers
 from agmc.graph.agreement import TOLERANCE, relative_difference
-from agmc.graph.exported import exported_program
+from agmc.graph.exported import exported_program, of_batch_size
 from agmc.training.modes import kept_modes
 
 #: As `TOLERANCE`, of a network that rounds: sums in another order fall to the other
@@ -35,8 +33,9 @@ def save_onnx(
     example_input: Tensor | Sequence[Tensor],
     *,
     int4: bool = False,
+    batch_size: int | None = None,
 ) -> float:
-    """Writes the network as ONNX with a free batch size, and checks it.
+    """Writes the network as ONNX, and checks it.
 
     A quantised network is written with `QuantizeLinear` and `DequantizeLinear` where it
     rounds, and with integers as weights and biases, so that a runtime computes on them.
@@ -48,6 +47,8 @@ def save_onnx(
         example_input: a Tensor or a tuple of Tensors, batch first.
         int4: whether weights of at most 4 bits are stored with 4: a smaller file, that
             runtimes may compute with floats.
+        batch_size: the only one that the file takes, >= 1; None leaves it free, or
+            makes it 1 where the forward code fixes it.
 
     Returns:
         the largest difference of an output, relative to the largest output.
@@ -61,7 +62,7 @@ def save_onnx(
     single = isinstance(example_input, Tensor)
     inputs = (example_input,) if single else tuple(example_input)
     deployed = deployed_network(module)
-    exported = exported_program(deployed or module, inputs)
+    exported = exported_program(deployed or module, inputs, batch_size=batch_size)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx-") as folder:
         partial = Path(folder) / "network.onnx"
         try:
@@ -101,12 +102,13 @@ def compare_onnx(
 ) -> float:
     """Largest difference of any output, relative to the largest one.
 
-    In evaluation mode, for one input and, where the batch size is free, for all of them
-    and the first once more. NaN where one side has NaN.
+    In evaluation mode, for one input and for all of them and the first once more; where
+    the batch size is fixed, for as many of the first. NaN where one side has NaN.
     """
-    session = one_thread_session(path)
-    batches = [tuple(x[:1] for x in inputs)]
-    if all(isinstance(node.shape[0], str) for node in session.get_inputs()):
+    session = onnx_session(path)
+    fixed = fixed_batch_size(session)
+    batches = [of_batch_size(inputs, fixed or 1)]
+    if fixed is None:
         batches.append(tuple(torch.cat([x, x[:1]]) for x in inputs))
     worst = 0.0
     for batch in batches:
@@ -124,46 +126,30 @@ def compare_onnx(
     return worst
 
 
-def onnx_latency_ms(
-    paths: Sequence[str | os.PathLike[str]], inputs: Sequence[Tensor], *, runs: int = 50
-) -> list[float]:
-    """Median milliseconds of one call, one input (batch 1) on one thread.
-
-    The files take turns run by run, so that a busy machine slows all alike.
-
-    Args:
-        paths: ONNX files with the same inputs.
-        inputs: an example, batch first.
-        runs: of every file, >= 1.
-    """
-    feeds = [x[:1].numpy() for x in inputs]
-    sessions = [one_thread_session(path) for path in paths]
-    seconds: list[list[float]] = [[] for _ in sessions]
-    for run in range(-3, runs):
-        for index, session in enumerate(sessions):
-            named = {
-                node.name: x
-                for node, x in zip(session.get_inputs(), feeds, strict=True)
-            }
-            started = time.perf_counter()
-            session.run(None, named)
-            if run >= 0:  # the first runs warm up
-                seconds[index].append(time.perf_counter() - started)
-    return [1000 * statistics.median(times) for times in seconds]
+def fixed_batch_size(session: onnxruntime.InferenceSession) -> int | None:
+    """The only batch size that a file takes; None where it is free."""
+    sizes = [size for node in session.get_inputs() for size in node.shape[:1]]
+    return next((size for size in sizes if isinstance(size, int)), None)
 
 
-def one_thread_session(
-    model: bytes | str | os.PathLike[str], *, profile: Path | None = None
+def onnx_session(
+    model: bytes | str | os.PathLike[str],
+    *,
+    threads: int = 1,
+    profile: Path | None = None,
 ) -> onnxruntime.InferenceSession:
-    """ONNX Runtime on one thread of the CPU.
+    """ONNX Runtime on the CPU.
 
     Args:
         model: content or path of an ONNX file.
+        threads: that share every operator, >= 1.
         profile: where to begin the name of a file with the times of every operator;
             None keeps none.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
+    # Between two calls its threads would wait busily and slow others down.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3  # errors
     if profile is not None:
         options.enable_profiling = True

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from agmc.compression.prune import Pruner
 from agmc.cost.units import Unit, Units
-from agmc.export.onnx import one_thread_session
+from agmc.export.onnx import onnx_session
 from agmc.export.resized import ResizedOnnx
 from agmc.export.turns import WARM_UP, in_turns, quiet_median
 from agmc.graph.model_graph import ModelGraph, TensorSpec
@@ -87,8 +87,8 @@ class Stopwatch:
         timed.eval()
         with tempfile.TemporaryDirectory(prefix="agmc-profile-") as folder:
             content = self._onnx.under(network)
-            plain = one_thread_session(content)
-            profiled = one_thread_session(content, profile=Path(folder) / "profile")
+            plain = onnx_session(content)
+            profiled = onnx_session(content, profile=Path(folder) / "profile")
             del content
             feeds = {
                 node.name: x.numpy()
@@ -224,7 +224,7 @@ def whole_milliseconds(
         seconds: to measure for, about.
     """
     single = [x[:1] for x in inputs]
-    session = one_thread_session(path)
+    session = onnx_session(path)
     feeds = {
         node.name: x.numpy()
         for node, x in zip(session.get_inputs(), single, strict=True)

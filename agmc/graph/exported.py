@@ -19,15 +19,26 @@ from agmc.graph.example import (
 
 
 def exported_program(
-    model: nn.Module, example_input: Tensor | Sequence[Tensor]
+    model: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    *,
+    batch_size: int | None = None,
 ) -> torch.export.ExportedProgram:
     """What `torch.export` makes of a network, in evaluation mode.
 
-    Arguments and errors are those of `trace`.
+    Errors are those of `trace`.
+
+    Args:
+        model: as of `trace`.
+        example_input: as of `trace`.
+        batch_size: the only one that the program takes, >= 1; None leaves it free, or
+            makes it 1 where the forward code fixes it.
     """
     inputs, bound = checked_inputs(model, example_input)
+    if batch_size is not None:
+        return _torch_export(model, of_batch_size(inputs, batch_size), None)
     # torch.export takes a size of 1 for a constant, so the batch is traced as 2.
-    pairs = tuple(torch.cat([x[:1], x[:1]]) if x.ndim else x for x in inputs)
+    pairs = of_batch_size(inputs, 2)
     free = tuple({0: torch.export.Dim.AUTO} if x.ndim else None for x in pairs)
     shapes = bound.signature.bind(*free).arguments
     try:
@@ -42,9 +53,14 @@ def exported_program(
             if isinstance(name, str) and nodes[name].meta["val"].ndim
         ):
             return exported
-    one = _torch_export(model, tuple(x[:1] if x.ndim else x for x in inputs), None)
+    one = _torch_export(model, of_batch_size(inputs, 1), None)
     warn_of_one(model, logging.getLogger(__name__))
     return one
+
+
+def of_batch_size(inputs: Sequence[Tensor], size: int) -> tuple[Tensor, ...]:
+    """The first of a batch as often as is asked for; numbers stay as they are."""
+    return tuple(torch.cat([x[:1]] * size) if x.ndim else x for x in inputs)
 
 
 def _is_free(size: int | torch.SymInt) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from agmc.report import charts
 from agmc.report.before_after import METRICS, before_after, budget_text
+from agmc.report.latencies import latency_table
 from agmc.report.page_style import STYLE
 from agmc.report.quantity import duration_text, points_text, share_text
 from agmc.report.run_record import RunRecord, number, section
@@ -58,6 +59,7 @@ def _page(record: RunRecord) -> str:
     title = f"agmc: {table.title}" if table.title else "agmc"
     sections = [
         page_section("Before and after", html_table(table) + _PRUNED, wide=True),
+        *_latencies(result),
         page_section("Channels kept", _keep_bars(record)),
         page_section("Reward per episode", _reward(record)),
         page_section("Cost and accuracy", _cost_accuracy(record)),
@@ -108,6 +110,12 @@ def _headline(result: Mapping[str, Any]) -> str:
     verdict = "good" if section(result, "budget").get("holds") is True else "bad"
     line = f'<p class="{verdict}">{_escape(budget)}</p>\n' if budget else ""
     return f'<ul class="cards">{cards}</ul>\n{line}'
+
+
+def _latencies(result: Mapping[str, Any]) -> list[str]:
+    """The section of what was timed; none of runs that did not."""
+    table = latency_table(result)
+    return [page_section("Latency", html_table(table))] if table.rows else []
 
 
 def _keep_bars(record: RunRecord) -> str:

@@ -17,7 +17,8 @@ import torch
 
 from agmc.compression.prune import Pruner
 from agmc.cost.model import CostModel
-from agmc.export.onnx import onnx_latency_ms, save_onnx
+from agmc.export.latencies import onnx_latency_ms
+from agmc.export.onnx import save_onnx
 from agmc.graph.trace import trace
 from agmc.models import build
 from agmc.plan_space import PlanSpace
@@ -50,7 +51,7 @@ def main() -> None:
                 kept.append(macs / bound.original["macs"])
                 paths.append(Path(folder) / f"{step}.onnx")
                 save_onnx(Pruner(model, graph).prune(plan), paths[-1], image)
-            latencies = onnx_latency_ms(paths, (image,), runs=100)
+            latencies = onnx_latency_ms(paths, (image,), rounds=100, seconds=60)
         for step, share, latency in zip(("-", *STEPS), kept, latencies, strict=True):
             rows.append(
                 {

@@ -13,7 +13,7 @@ from torch import nn
 
 import agmc.export.onnx
 from agmc.export.checkpoint import load, save
-from agmc.export.onnx import compare_onnx, onnx_latency_ms, save_onnx
+from agmc.export.onnx import compare_onnx, fixed_batch_size, onnx_session, save_onnx
 from agmc.graph.agreement import TOLERANCE
 
 
@@ -100,6 +100,22 @@ def test_a_fixed_batch_size_is_compared_at_one_input(tmp_path, caplog):
     assert run(path, torch.zeros(1, 4, 4))[0].shape == (1, 3)
 
 
+@pytest.mark.parametrize(
+    ("module", "example"), [(net(), EXAMPLE), (Fixed(), torch.randn(1, 4, 4))]
+)
+def test_the_batch_size_that_is_asked_for_is_the_only_one(module, example, tmp_path):
+    path, module = tmp_path / "net.onnx", module.eval()
+    assert save_onnx(module, path, example, batch_size=3) <= TOLERANCE
+    assert fixed_batch_size(onnx_session(path)) == 3
+    images = torch.randn(3, *example.shape[1:])
+    ours = module(images).detach().numpy()
+    np.testing.assert_allclose(run(path, images)[0], ours, atol=1e-5)
+    with pytest.raises(Exception, match="invalid dimensions"):
+        run(path, images[:1])
+    save_onnx(net().eval(), path, EXAMPLE)
+    assert fixed_batch_size(onnx_session(path)) is None
+
+
 def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(agmc.export.onnx, "TOLERANCE", -1.0)
     (tmp_path / "net.onnx").write_text("of before")
@@ -182,13 +198,3 @@ def test_the_chatter_of_the_exporter_stays_inside(tmp_path, caplog, capfd):
     assert tuple(capfd.readouterr()) == ("", "")
     for name, level in levels.items():
         assert logging.getLogger(name).level == level
-
-
-def test_latencies_are_positive_milliseconds(tmp_path):
-    small, large = tmp_path / "small.onnx", tmp_path / "large.onnx"
-    images = torch.randn(2, 3, 32, 32)
-    for path, width in ((small, 4), (large, 128)):
-        layers = (nn.Conv2d(3, width, 3), nn.Conv2d(width, width, 3))
-        save_onnx(nn.Sequential(*layers).eval(), path, images)
-    fast, slow = onnx_latency_ms([small, large], (images,), runs=5)
-    assert 0 < fast < slow < 10_000

@@ -13,7 +13,7 @@ from quantized_nets import all_bits, network_of
 
 from agmc.compression.calibration import minmax
 from agmc.compression.quantize import Quantization
-from agmc.export.onnx import one_thread_session, save_onnx
+from agmc.export.onnx import onnx_session, save_onnx
 
 SOME = ("chain", "depthwise", "concat", "flatten_spatial", "sigmoid_gate", "in_place")
 SOME += ("tied_weights", "functional_conv", "computed_weights", "conv_1d", "dropout")
@@ -48,7 +48,7 @@ def test_the_runtime_agrees(name, tmp_path):
 def test_one_step_on_999_of_1000_outputs(tmp_path):
     network, inputs = quantized("residual", images=1000)
     save_onnx(network, tmp_path / "n.onnx", inputs)
-    session = one_thread_session(tmp_path / "n.onnx")
+    session = onnx_session(tmp_path / "n.onnx")
     theirs = session.run(None, {session.get_inputs()[0].name: inputs[0].numpy()})[0]
     with torch.no_grad():
         ours = network(*inputs).numpy()
@@ -123,5 +123,5 @@ def test_codebooks_are_exported_as_floats(tmp_path):
 def test_outputs_of_any_form(tmp_path):
     network, inputs = quantized("dict_and_tuple_outputs")
     save_onnx(network, tmp_path / "n.onnx", inputs)
-    session = one_thread_session(tmp_path / "n.onnx")
+    session = onnx_session(tmp_path / "n.onnx")
     assert len(session.get_outputs()) == len(flat(network(*inputs)))

@@ -25,6 +25,12 @@ RESULT: dict[str, Any] = {
         "params": 272_186,
         "bytes": 1_098_344,
         "latency_ms": 11.62,
+        "latencies": {
+            "batch 1, 1 thread": 11.62,
+            "batch 64, 1 thread": 702.1,
+            "batch 1, 2 threads": 7.35,
+            "batch 64, 2 threads": 411.0,
+        },
     },
     "pre_finetune": {
         "accuracy": {"search": 0.9333, "test": 0.9278},
@@ -33,6 +39,12 @@ RESULT: dict[str, Any] = {
         "params": 121_530,
         "bytes": 494_720,
         "latency_ms": 6.9,
+        "latencies": {
+            "batch 1, 1 thread": 6.9,
+            "batch 64, 1 thread": 398.4,
+            "batch 1, 2 threads": 7.94,
+            "batch 64, 2 threads": 233.5,
+        },
     },
     "compressed": {
         "accuracy": {"search": 0.9833, "test": 0.9806},
@@ -40,6 +52,12 @@ RESULT: dict[str, Any] = {
         "params": 121_530,
         "bytes": 494_720,
         "latency_ms": 6.9,
+        "latencies": {
+            "batch 1, 1 thread": 6.9,
+            "batch 64, 1 thread": 398.4,
+            "batch 1, 2 threads": 7.94,
+            "batch 64, 2 threads": 233.5,
+        },
     },
     "budget": {
         "metric": "macs",

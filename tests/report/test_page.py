@@ -53,6 +53,7 @@ def test_the_page_holds_every_part(tmp_path: Path) -> None:
         "budget holds: MACs 20.34 M of at most 20.41 M",
         "-0.55 points",
         "layer3.2.conv1",
+        "1.08 slower",
         "best so far",
         "MACs, share of the original",
         "finetune",
@@ -96,6 +97,7 @@ def test_a_bare_result_still_makes_a_page(tmp_path: Path) -> None:
     assert "No episode was recorded" in text
     assert "The plan keeps every channel" in text
     assert "No time was recorded" in text
+    assert "Latency" not in text
 
 
 def test_plans_that_workers_died_on_are_no_points(tmp_path: Path) -> None:
