@@ -34,6 +34,7 @@ class Job:
         reconstruction_images: training images for the least squares; 0 = off.
         recalibration_images: training images for batch norm; 0 = off.
         batch_size: images per forward pass of an evaluation.
+        entropy: packs the checkpoint, see `agmc.save`; None: not.
         measured: folder of measured sensitivities to learn from; None: none.
         checkpoint: a saved network.
         runs: directories of finished runs.
@@ -62,6 +63,7 @@ class Job:
     reconstruction_images: int
     recalibration_images: int
     batch_size: int
+    entropy: str | None
     measured: str | None
     checkpoint: str | None
     runs: Sequence[str]

@@ -39,9 +39,12 @@ class Pipeline:
 
     Attributes:
         carry_out: makes the small network of a plan.
+        entropy: packs the checkpoint, and the original that its size is compared with;
+            see `agmc.save`.
     """
 
     carry_out: CarryOut
+    entropy: str | None = None
 
     def run(
         self,
@@ -90,12 +93,15 @@ class Pipeline:
             "std": list(splits.std),
             **record.get("settings", {}),
         }
-        num_bytes = save(small, directory / "compressed.safetensors", info=info)
+        packed = directory / "compressed.safetensors"
+        num_bytes = save(small, packed, info=info, entropy=self.entropy)
         small, model = small.cpu(), model.cpu()
-        final = load(directory / "compressed.safetensors")
+        final = load(packed)
         _must_agree(small, final, example)
         execution = self.carry_out.execution
-        original_bytes = len(to_bytes(model, example_input=example))
+        original_bytes = len(
+            to_bytes(model, example_input=example, entropy=self.entropy)
+        )
         save_onnx(final, directory / "compressed.onnx", example)
         with TemporaryDirectory(dir=directory, prefix=".baseline-") as folder:
             original = Path(folder) / "original.onnx"

@@ -109,6 +109,7 @@ def test_result_json_holds_the_numbers_of_the_contract(finished):
         "agent": "critic",
         "episodes": 3,
         "budget": "macs:0.5",
+        "entropy": None,
     }
 
 
@@ -251,10 +252,11 @@ def test_a_plan_by_hand_says_how_many_weights_are_zero(
     (tmp_path / "mine.json").write_text(json.dumps(plan))
     out = tmp_path / "out"
     how = ("compression.gradual.frequency=2", "compression.gradual.end=0.8")
-    got = call(*tiny, "plan=mine.json", *how, f"out={out}")
+    got = call(*tiny, "plan=mine.json", *how, "export.entropy=zlib", f"out={out}")
     assert (got.code, got.err) == (0, "")
     assert json.loads((out / "plan.json").read_text()) == plan
     final = load(out / "compressed.safetensors")
+    assert result_of(out)["settings"]["entropy"] == final.info["entropy"] == "zlib"
     zeros = {name: int((w == 0).sum()) for name, w in layer_weights(final).items()}
     # Of the 2 x 4 x 3 x 3 and 10 x 2 weights that are left.
     assert zeros == {"0": 0, "3": round(0.9 * 72), "7": 5}
@@ -550,6 +552,7 @@ def untouched(directory):
         (["agent.colour=1"], ["agent.colour"]),
         (["+agent.colour=1"], ["agent has no colour", "first_plans"]),
         (["seed=x"], ["seed (='x')", "whole number"]),
+        (["export.entropy=gzip"], ["entropy (='gzip')", "'zlib'"]),
         (["search.episodes=many"], ["episodes (='many')"]),
         (["search.episodes=true"], ["episodes (=True)"]),
         (["agent.refit=x"], ["agent.refit (='x')"]),

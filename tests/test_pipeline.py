@@ -18,7 +18,7 @@ from agmc.compression.importance import l1
 from agmc.compression.prune import Pruner
 from agmc.compression.sparsify import layer_weights
 from agmc.cost.model import CostModel
-from agmc.export.checkpoint import load
+from agmc.export.checkpoint import load, stored_tensors
 from agmc.export.latencies import CELLS
 from agmc.graph.trace import trace
 from agmc.pipeline import Pipeline
@@ -40,6 +40,7 @@ RECORD = {
 def run(
     directory,
     *,
+    entropy=None,
     keep_ratio=0.5,
     sparsity=None,
     bits=None,
@@ -66,7 +67,7 @@ def run(
     )
     with Progress() as progress:
         rooms = (net, graph, splits, plan, budget, directory, progress)
-        return net, plan, Pipeline(carry_out).run(*rooms, record=RECORD)
+        return net, plan, Pipeline(carry_out, entropy).run(*rooms, record=RECORD)
 
 
 @pytest.fixture
@@ -119,6 +120,33 @@ def test_keeping_everything_changes_nothing(tmp_path, without_onnx):
         assert before[key] == after[key] == result["pre_finetune"][key]
     raw = result["pre_finetune"]["accuracy_without_recalibration"]
     assert raw == before["accuracy"]
+
+
+def test_the_file_and_the_original_are_packed_where_it_is_asked_for(
+    tmp_path, monkeypatch, without_onnx
+):
+    plain = tiny_net
+
+    def few_values():
+        net = plain()
+        with torch.no_grad():
+            net[3].weight.mul_(10).round_()
+        return net
+
+    monkeypatch.setitem(globals(), "tiny_net", few_values)
+    results = {}
+    for entropy in (None, "zlib"):
+        folder = tmp_path / str(entropy)
+        folder.mkdir()
+        _, _, result = run(folder, recalibrate=0, entropy=entropy)
+        path = folder / "compressed.safetensors"
+        assert result["compressed"]["bytes"] == path.stat().st_size
+        codings = [tensor.coding for tensor in stored_tensors(path)]
+        assert any("zlib" in coding for coding in codings) == (entropy == "zlib")
+        results[entropy] = result
+    for stage in ("baseline", "compressed"):
+        assert results["zlib"][stage]["bytes"] < results[None][stage]["bytes"]
+        assert results["zlib"][stage]["accuracy"] == results[None][stage]["accuracy"]
 
 
 @pytest.mark.parametrize("epochs", [0, 4])

@@ -18,6 +18,7 @@ from agmc.commands.steps import (
 )
 from agmc.cost.model import CostModel
 from agmc.data import Splits
+from agmc.export.checkpoint import check_entropy
 from agmc.export.tables import tables_for
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.weighted import check_layers, weighted_layers
@@ -65,6 +66,7 @@ def compress(job: Job) -> None:
     rooms = _rooms_of_the_search(job)
     reward = reward_for(budgets, rooms["reward"])  # a conflict shows at once
     check_repair(job.reconstruction_images, job.recalibration_images, job.batch_size)
+    check_entropy(job.entropy)
     if given is None:
         check_encoder(rooms["embedding"])
     rooms["tables"] = tables
@@ -106,7 +108,7 @@ def compress(job: Job) -> None:
             seed=job.seed,
             team=own,
         )
-        result = Pipeline(carry_out).run(
+        result = Pipeline(carry_out, job.entropy).run(
             *(model, graph, splits, plan, bound, job.directory, progress),
             record={"search": search, **job.record},
         )

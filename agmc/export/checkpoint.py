@@ -106,8 +106,7 @@ def to_bytes(
     entropy: str | None = None,
 ) -> bytes:
     """What `save` writes."""
-    if entropy not in ("zlib", None):
-        raise ValueError(f"entropy (={entropy!r}) must be 'zlib' or None")
+    check_entropy(entropy)
     program, constants = _program_of(module, example_input)
     tensors = {**constants, **tensors_of(module)}
     try:
@@ -126,6 +125,16 @@ def to_bytes(
         return to_packed_file(description, b"".join(payload for _, payload in stored))
     except ValueError as error:
         raise ValueError(f"the network cannot be saved: {error}") from error
+
+
+def check_entropy(entropy: str | None) -> None:
+    """Refuses a packing that there is not.
+
+    Raises:
+        ValueError: it is neither "zlib" nor None.
+    """
+    if entropy not in ("zlib", None):
+        raise ValueError(f"entropy (={entropy!r}) must be 'zlib' or None")
 
 
 def load(path: str | os.PathLike[str]) -> GraphNetwork:
