@@ -29,11 +29,16 @@ from omegaconf.errors import OmegaConfBaseException
 from agmc.commands import COMMANDS
 from agmc.job import Job
 from agmc.knobs import check_knobs
+from agmc.plan_space import PlanSpace
 from agmc.search.policy import Policy
 from agmc.search.workers import Workers
 
 _log = logging.getLogger("agmc")
 _WORKERS = ("workers", "in_flight", "executor", "address")
+_SPACE = (
+    *("parts", "min_keep_ratio", "round_to", "weight_bits", "act_bits", "end_bits"),
+    *("max_sparsity", "mapping"),
+)
 _USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
 
 
@@ -153,9 +158,8 @@ def _job(config: DictConfig) -> Job:
     choices = HydraConfig.get().runtime.choices
     evaluator = config.search.evaluator
     runs = config.runs if OmegaConf.is_list(config.runs) else [config.runs]
-    round_to = config.compression.round_to
-    if OmegaConf.is_config(round_to):
-        round_to = OmegaConf.to_container(round_to, resolve=True)
+    space = OmegaConf.to_container(config.compression, resolve=True)
+    assert isinstance(space, dict)
     budget = config.budget
     if OmegaConf.is_list(budget):
         budget = [str(part) for part in budget]
@@ -170,8 +174,7 @@ def _job(config: DictConfig) -> Job:
         "latency_table": config.latency_table,
         "energy_table": config.energy_table,
         "plan": config.plan,
-        "min_keep_ratio": config.compression.min_keep_ratio,
-        "round_to": round_to,
+        "space": {key: space[key] for key in _SPACE},
         "episodes": config.search.episodes,
         "workers": {key: config.search[key] for key in _WORKERS},
         "policy": {str(key): value for key, value in config.policy.items()},
@@ -190,6 +193,7 @@ def _job(config: DictConfig) -> Job:
         ],
     }
     check_knobs(Job, values)
+    check_knobs(PlanSpace, values["space"], name="compression")
     check_knobs(Workers, values["workers"], name="search")
     check_knobs(Policy, values["policy"], name="policy")
     record = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,8 @@ from agmc.graph.model_graph import ModelGraph
 from agmc.plan import Plan
 from agmc.report.progress import Progress
 from agmc.search.repair import pruner_of, reconstruction_of
+from agmc.search.run_key import run_key
+from agmc.tensor_file import read_tensors, write_tensors
 from agmc.training import (
     Batches,
     Distillation,
@@ -32,6 +36,8 @@ from agmc.training import (
     recalibrate_batch_norm,
 )
 
+#: The file that a run which goes on takes the fine-tuned network from.
+KEPT = "agmc fine-tuned network 1"
 #: Training images that the activations are measured on.
 _CALIBRATION_IMAGES = 500
 
@@ -41,6 +47,7 @@ class Carried:
     """What a plan has made of a network.
 
     Attributes:
+        plan: the whole of it, with what was decided on the fine-tuned network.
         network: the small network as it is to be exported, on the CPU or the device.
         floats: the small network before it was quantised; the same one where it is not.
         states: of `floats`, before the fine-tuning: "raw", without a recalibration, and
@@ -48,6 +55,7 @@ class Carried:
         execution: device and precision of `network`.
     """
 
+    plan: Plan
     network: nn.Module
     floats: nn.Module
     states: Mapping[str, Mapping[str, Tensor]]
@@ -71,6 +79,10 @@ class CarryOut:
         quantization: how it is rounded, where the plan has bits.
         quantized_finetune: the recipe for what is rounded; None leaves it out.
         team: that shares the fine-tuning.
+        then: decides more about the fine-tuned network: the network and the plan so far
+            -> the whole plan; None: there is no more.
+        kept: file for the fine-tuned network, where more is decided about it: a run
+            that goes on must decide about the same one; None keeps nothing.
     """
 
     finetune: Distillation | None
@@ -84,6 +96,8 @@ class CarryOut:
     quantization: Quantization = Quantization()
     quantized_finetune: Distillation | None = None
     team: Team = Team()
+    then: Callable[[nn.Module, Plan], Plan] | None = None
+    kept: Path | None = None
 
     def __call__(
         self,
@@ -104,24 +118,21 @@ class CarryOut:
         """
         progress.stage("prune")
         small = self.execution.place(self._pruned(model, graph, splits, plan))
-        weights = {k: w for k, w in layer_weights(small).items() if k in plan.sparsity}
-        dense = {name: weight.detach().clone() for name, weight in weights.items()}
-        sparsify(small, plan.sparsity)
+        thin = _Thin(small, plan)
         states = {"raw": _copy_of_state(small)}
         if self.recalibration_images:
             some = self.batches(splits, "train", limit=self.recalibration_images)
             recalibrate_batch_norm(small, some, execution=self.execution)
         states["pruned"] = _copy_of_state(small)
-        if self.finetune is not None:
-            progress.stage("fine-tune", total=self.finetune.epochs, unit="epoch")
-            for name, weight in weights.items():  # now they go a few at a time
-                weight.data.copy_(dense[name])
-            masks = GradualMasks(small, plan.sparsity, self.gradual)
-            self._train(
-                small, model, splits, self.finetune, self.execution, progress, masks
-            )
+        self._finetuned(small, model, splits, thin, progress)
+        if self.then is not None:
+            before, plan = plan, self.then(small, plan)
+            self.execution.place(small)
+            if plan.sparsity != before.sparsity:
+                thin = _Thin(small, plan)
+                self._tuned(small, model, splits, thin, progress, "fine-tune zeros")
         if not plan.rounds:
-            return Carried(small, small, states, self.execution)
+            return Carried(plan, small, small, states, self.execution)
         by = exact(self.execution)
         progress.stage("quantise")
         some = self.batches(splits, "train", limit=_CALIBRATION_IMAGES)
@@ -135,7 +146,7 @@ class CarryOut:
             held = Held(rounded, plan.sparsity)
             self._train(rounded, model, splits, recipe, by, progress, held)
             round_biases(rounded)
-        return Carried(rounded, small, states, by)
+        return Carried(plan, rounded, small, states, by)
 
     def batches(self, splits: Splits, split: str, limit: int | None = None) -> Batches:
         """Of one split, in the size of an evaluation."""
@@ -166,6 +177,56 @@ class CarryOut:
         device = next((weight.device for weight in model.parameters()), None)
         return in_original_class(model, pruned, splits.example_input().to(device))
 
+    def _finetuned(
+        self,
+        small: nn.Module,
+        model: nn.Module,
+        splits: Splits,
+        thin: _Thin,
+        progress: Progress,
+    ) -> None:
+        """Fine-tunes, or takes what an interrupted run has left of that."""
+        if self.then is None or self.kept is None or self.team.size > 1:
+            self._tuned(small, model, splits, thin, progress, "fine-tune")
+            return
+        key = run_key(
+            small,
+            splits,
+            teacher=run_key(model, splits),
+            finetune=self.finetune,
+            gradual=self.gradual,
+            sparsity=thin.plan.sparsity,
+            seed=self.seed,
+        )
+        with contextlib.suppress(ValueError):
+            header, state = read_tensors(self.kept, KEPT, way_out="it is made again")
+            if header.get("run") == key:
+                small.load_state_dict(state)
+                return
+        self._tuned(small, model, splits, thin, progress, "fine-tune")
+        self.kept.parent.mkdir(parents=True, exist_ok=True)
+        state = {k: v.cpu().contiguous() for k, v in small.state_dict().items()}
+        write_tensors(self.kept, KEPT, {"run": key}, state)
+
+    def _tuned(
+        self,
+        small: nn.Module,
+        model: nn.Module,
+        splits: Splits,
+        thin: _Thin,
+        progress: Progress,
+        stage: str,
+    ) -> None:
+        """Fine-tunes by the recipe for floats, where there is one."""
+        if self.finetune is None:
+            return
+        progress.stage(stage, total=self.finetune.epochs, unit="epoch")
+        thin.restore()
+        masks = GradualMasks(small, thin.plan.sparsity, self.gradual)
+        self._train(
+            small, model, splits, self.finetune, self.execution, progress, masks
+        )
+
     def _train(
         self,
         small: nn.Module,
@@ -187,6 +248,27 @@ class CarryOut:
             after_step=after_step,
             team=self.team,
         )
+
+
+class _Thin:
+    """Makes the weights of a network sparse, and can take that back.
+
+    Args:
+        network: its smallest weights become zero.
+        plan: says how many.
+    """
+
+    def __init__(self, network: nn.Module, plan: Plan) -> None:
+        self.plan = plan
+        held = layer_weights(network).items()
+        self._weights = {name: w for name, w in held if name in plan.sparsity}
+        self._dense = {name: w.detach().clone() for name, w in self._weights.items()}
+        sparsify(network, plan.sparsity)
+
+    def restore(self) -> None:
+        """The weights as they were: a fine-tuning takes them a few at a time."""
+        for name, weight in self._weights.items():
+            weight.data.copy_(self._dense[name])
 
 
 def show_epochs(progress: Progress) -> Callable[[EpochRecord], None]:

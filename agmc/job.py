@@ -26,8 +26,7 @@ class Job:
         latency_table: file of `agmc profile`; None: this machine's, from the cache.
         energy_table: JSON file of the user; None: none.
         plan: file of a plan to carry out instead of a search.
-        min_keep_ratio: see `agmc.PlanSpace`.
-        round_to: likewise.
+        space: what is decided and among what: the arguments of `agmc.PlanSpace`.
         episodes: of the search.
         workers: of the search: the arguments of `agmc.search.workers.Workers`.
         policy: of the search: the arguments of `agmc.search.policy.Policy`.
@@ -55,8 +54,7 @@ class Job:
     latency_table: str | None
     energy_table: str | None
     plan: str | None
-    min_keep_ratio: float
-    round_to: int | Mapping[str, int]
+    space: Mapping[str, Any]
     episodes: int
     workers: Mapping[str, Any]
     policy: Mapping[str, Any]

@@ -1,11 +1,11 @@
-"""The whole line, from a trained network to the files of a run directory."""
+"""The end of the line, from a compressed network to the files of a run directory."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,13 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from agmc.carry_out import CarryOut
+from agmc.carry_out import Carried, CarryOut
 from agmc.data import Splits
 from agmc.export.checkpoint import load, save, to_bytes
 from agmc.export.latencies import ONE, onnx_latencies
 from agmc.export.onnx import save_onnx
 from agmc.graph.agreement import TOLERANCE, relative_difference
-from agmc.graph.model_graph import ModelGraph
 from agmc.plan import Plan
 from agmc.report.page import write_report
 from agmc.report.progress import Progress
@@ -38,7 +37,7 @@ class Pipeline:
     """What happens after the plan is found, and the record of the whole.
 
     Attributes:
-        carry_out: makes the small network of a plan.
+        carry_out: has made the small network.
         entropy: packs the checkpoint, and the original that its size is compared with;
             see `agmc.save`.
     """
@@ -49,41 +48,35 @@ class Pipeline:
     def run(
         self,
         model: nn.Module,
-        graph: ModelGraph,
         splits: Splits,
-        plan: Plan,
-        budget: BoundBudget,
+        carried: Carried,
+        budgets: Sequence[BoundBudget],
         directory: Path,
         progress: Progress,
         *,
         record: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Prunes, fine-tunes, exports, evaluates and writes the files of a run.
+        """Exports, evaluates and writes the files of a run.
 
         Args:
             model: the trained network.
-            graph: its graph.
             splits: the data; `test` is read once, at the end.
-            plan: what stays of every channel group.
-            budget: of the network.
+            carried: what the plan has made of the network.
+            budgets: of the searches, one after the other; the first is of the network.
             directory: of the run.
             progress: told about every stage.
             record: what else stands in the result: `settings` (model, data, ...),
                 `search`, `seed`, `command`.
 
         Returns:
-            the content of `result.json`; of the first process of a team only.
+            the content of `result.json`.
 
         Raises:
             ValueError: the compressed network breaks a budget, or a saved file
                 differs from the network.
         """
         example = splits.example_input()
-        plan.save(directory / "plan.json")
-
-        carried = self.carry_out(model, graph, splits, plan, progress)
-        if self.carry_out.team.rank:
-            return {}
+        carried.plan.save(directory / "plan.json")
         small = carried.network
 
         progress.stage("export")
@@ -127,8 +120,8 @@ class Pipeline:
             carried.floats.load_state_dict(state)
             before[stage] = shares(carried.floats, execution)
 
-        whole = _sizes(budget, None, original_bytes)
-        sizes = _sizes(budget, plan, num_bytes)
+        whole = _sizes(budgets, None, original_bytes)
+        sizes = _sizes(budgets, carried.plan, num_bytes)
         result: dict[str, Any] = {
             "baseline": {
                 "accuracy": baseline,
@@ -147,7 +140,7 @@ class Pipeline:
                 **_latencies(fast),
             },
             "budget": verdict(
-                budget, sizes, num_bytes=num_bytes, accuracy=compressed["search"]
+                budgets, sizes, num_bytes=num_bytes, accuracy=compressed["search"]
             ),
             "seconds": {k: round(v, 3) for k, v in progress.seconds.items()},
             "versions": versions(),
@@ -178,11 +171,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _sizes(
-    budget: BoundBudget, plan: Plan | None, num_bytes: int
+    budgets: Sequence[BoundBudget], plan: Plan | None, num_bytes: int
 ) -> dict[str, int | float]:
     """What stands in every record, and the metrics that a budget is on."""
-    cost = budget.cost_model.of(plan).known()
-    metrics = dict.fromkeys(("macs", "params", "bytes", *budget.budgets.metrics))
+    cost = budgets[0].cost_model.of(plan).known()
+    asked = (metric for bound in budgets for metric in bound.budgets.metrics)
+    metrics = dict.fromkeys(("macs", "params", "bytes", *asked))
     return {**{metric: cost[metric] for metric in metrics}, "bytes": num_bytes}
 
 

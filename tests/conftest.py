@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
     "train.epochs=1",
     "search.episodes=3",
+    "compression=channels",
     "finetune.epochs=1",
     "search.evaluator.search_images=60",
     "search.corpus.names=[squeezenet1_1]",
@@ -45,6 +46,7 @@ TINY = (
     "train.epochs=1",
     "finetune.epochs=1",
     "search.episodes=2",
+    "compression=channels",
     "compression.round_to=1",
 )
 

@@ -45,6 +45,7 @@ GIVEN: set[str] = {
     "graph_encoder",  # of another embedding, whose file stands in the defaults
     "networks",  # other networks for the auto-encoder to learn from
     "progress",  # told about every step
+    "quantization",  # of the search, see conf/compression
     "on_epoch",
 }
 

@@ -66,7 +66,8 @@ def run(
         **options,
     )
     with Progress() as progress:
-        rooms = (net, graph, splits, plan, budget, directory, progress)
+        carried = carry_out(net, graph, splits, plan, progress)
+        rooms = (net, splits, carried, [budget], directory, progress)
         return net, plan, Pipeline(carry_out, entropy).run(*rooms, record=RECORD)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from agmc.carry_out import CarryOut
 from agmc.commands.encoder import check_encoder, refuse_measured
+from agmc.commands.second_search import SECOND, second_search
 from agmc.commands.steps import (
     data_and_model,
     progress_of,
@@ -44,6 +45,7 @@ from agmc.search.rehearsal import (
 )
 from agmc.search.repair import check_repair
 from agmc.search.reward import Reward, reward_for
+from agmc.search.second_stage import SecondStage
 from agmc.search.workers import Workers
 from agmc.training import Execution, team
 
@@ -54,7 +56,9 @@ def compress(job: Job) -> None:
     """Trains or loads a network, finds a plan within the budget and carries it out."""
     refuse_measured(job)
     budgets = Budgets.of(job.budget)
-    tables = tables_for(budgets.metrics, job.latency_table, job.energy_table, job.cache)
+    second: SecondStage | None = job.make("compression.second")
+    metrics = (*budgets.metrics, *(second.budgets.metrics if second else ()))
+    tables = tables_for(metrics, job.latency_table, job.energy_table, job.cache)
     given = None if job.plan is None else Plan.load(job.plan)
     execution: Execution = job.make("execution")
     trainings = {
@@ -75,10 +79,11 @@ def compress(job: Job) -> None:
         # What cannot be done is refused here, before the training.
         progress.stage("trace")
         graph = graph_of(model, splits)
-        fewest, step = job.min_keep_ratio, job.round_to
+        arguments = dict(job.space)
         if given is not None:  # may go further than the search would
-            fewest, step = 1e-9, 1
-        space = PlanSpace(graph, min_keep_ratio=fewest, round_to=step)
+            arguments |= {"parts": ["keep_ratio"], "min_keep_ratio": 1e-9}
+            arguments |= {"round_to": 1}
+        space = PlanSpace(graph, **arguments)
         quantization = trainings["quantization"]
         shared = quantization.weights == "codebook"
         bound = budgets.bind(CostModel(graph, tables, codebooks=shared), space)
@@ -88,16 +93,34 @@ def compress(job: Job) -> None:
             bound.check(given)
         else:
             _rehearse(job, rooms, reward, model, splits, bound)
+            if second is not None:
+                second.check(bound.cost_model, job.space)
         if job.weights is None:
             train_network(job, model, splits, execution, progress, own)
             progress.stage("trace")
             graph = graph_of(model, splits)  # knows the statistics of the weights
+        bounds, record = [bound], dict(job.record)
         if given is not None:
-            plan, search = given, {"plan": job.plan}
+            plan, record["search"] = given, {"plan": job.plan}
         else:
-            plan, search = own.told(
+            plan, record["search"] = own.told(
                 lambda: _search(job, rooms, model, splits, graph, progress)
             )
+            plan.save(job.directory / "plan.json")
+
+        def then(small: nn.Module, plan: Plan) -> Plan:
+            """The second search, on the fine-tuned network."""
+            assert second is not None
+
+            def search() -> Plan:
+                found, held, record["second"] = second_search(
+                    *(job, second, rooms, small, splits, plan, bound, progress)
+                )
+                bounds.append(held)
+                return found
+
+            return own.told(search)
+
         carry_out = CarryOut(
             **trainings,
             importance=rooms["importance"],
@@ -107,13 +130,15 @@ def compress(job: Job) -> None:
             execution=execution,
             seed=job.seed,
             team=own,
+            then=then if second is not None and given is None else None,
+            kept=job.directory / SECOND / "finetuned.safetensors",
         )
-        result = Pipeline(carry_out, job.entropy).run(
-            *(model, graph, splits, plan, bound, job.directory, progress),
-            record={"search": search, **job.record},
-        )
+        carried = carry_out(model, graph, splits, plan, progress)
         if own.rank:
             return
+        result = Pipeline(carry_out, job.entropy).run(
+            *(model, splits, carried, bounds, job.directory, progress), record=record
+        )
         progress.track(0, final_values(result), of="final")
     show(before_after(result))
     _log.info("%s\neverything is in %s", budget_text(result), job.directory)
@@ -128,6 +153,7 @@ def _rooms_of_the_search(job: Job) -> dict[str, Any]:
         "corpus": job.make("search.corpus"),
         "workers": Workers(**job.workers),
         "policy": Policy(**job.policy),
+        "quantization": job.make("compression.quantization"),
     }
 
 
@@ -167,12 +193,10 @@ def _search(
         splits,
         job.budget,
         **rooms,
-        min_keep_ratio=job.min_keep_ratio,
-        round_to=job.round_to,
+        space=PlanSpace(graph, **job.space),
         episodes=job.episodes,
         seed=job.seed,
         directory=job.directory,
-        graph=graph,
         on_stage=lambda name: progress.stage(
             name, total=episodes if name == "search" else None, unit="episode"
         ),

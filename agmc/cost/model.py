@@ -184,6 +184,10 @@ class CostModel:
             values = np.ceil(values * _ROOM_FOR_CHANCE).astype(np.int64)
         return values
 
+    def of_graph(self, graph: ModelGraph) -> CostModel:
+        """The same tables and kinds of bits for another network."""
+        return CostModel(graph, self.tables, codebooks=self._codebooks)
+
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that can be evaluated with the tables that there are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agmc.search.bound import BoundBudget
@@ -10,7 +10,7 @@ from agmc.search.limit import amount
 
 
 def verdict(
-    bound: BoundBudget,
+    bounds: Sequence[BoundBudget],
     values: Mapping[str, float],
     *,
     num_bytes: int,
@@ -19,7 +19,7 @@ def verdict(
     """Whether a compressed network keeps what was asked for.
 
     Args:
-        bound: the budgets of the network.
+        bounds: the budgets of the search, or of one search after the other.
         values: metric -> what the network takes.
         num_bytes: of its file, which is what a limit on `bytes` is about.
         accuracy: of it on the search split, after fine-tuning, in [0, 1].
@@ -30,25 +30,45 @@ def verdict(
         all. For an accuracy floor the metric is `accuracy`, and `minimised` is what
         was searched for. None where nothing was asked for.
     """
+    records = [
+        record
+        for bound in bounds
+        for record in _records(bound, values, num_bytes, accuracy)
+    ]
+    if len(records) < 2:
+        return records[0] if records else None
+    tightest = max(records, key=_usage)
+    holds = all(record["holds"] for record in records)
+    return {**tightest, "holds": holds, "limits": records}
+
+
+def _records(
+    bound: BoundBudget, values: Mapping[str, float], num_bytes: int, accuracy: float
+) -> list[dict[str, Any]]:
     floor = bound.budgets.floor
     if floor is not None:
-        return {
-            "metric": "accuracy",
-            "limit": floor.accuracy,
-            "value": accuracy,
-            "holds": accuracy >= floor.accuracy,
-            "minimised": floor.metric,
-        }
+        return [
+            {
+                "metric": "accuracy",
+                "limit": floor.accuracy,
+                "value": accuracy,
+                "holds": accuracy >= floor.accuracy,
+                "minimised": floor.metric,
+            }
+        ]
     records: list[dict[str, Any]] = []
     for metric, limit in bound.limits.items():
         value = num_bytes if metric == "bytes" else values[metric]
         holds = value <= limit
         records.append(dict(metric=metric, limit=limit, value=value, holds=holds))
-    if len(records) < 2:
-        return records[0] if records else None
-    tightest = max(records, key=lambda record: record["value"] / record["limit"])
-    holds = all(record["holds"] for record in records)
-    return {**tightest, "holds": holds, "limits": records}
+    return records
+
+
+def _usage(record: Mapping[str, Any]) -> float:
+    """The share of a limit that is used up; above 1 where it does not hold."""
+    if record["metric"] == "accuracy":
+        return float(record["limit"] / max(record["value"], 1e-9))
+    return float(record["value"] / record["limit"])
 
 
 def broken(verdict: dict[str, Any] | None) -> str:

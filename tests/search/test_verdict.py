@@ -16,7 +16,7 @@ CHAIN = Chain({metric: (ONES, NONE) for metric in ("macs", "bytes", "latency")})
 def judged(given, *, num_bytes=10, accuracy=0.8):
     bound = Budgets.of(given).bind(CHAIN, space_of([4, 4]))
     values = dict.fromkeys(("macs", "bytes", "latency"), 8)
-    return verdict(bound, values, num_bytes=num_bytes, accuracy=accuracy)
+    return verdict([bound], values, num_bytes=num_bytes, accuracy=accuracy)
 
 
 def test_one_limit():

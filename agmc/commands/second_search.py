@@ -1,0 +1,77 @@
+"""second_search: decides about the network that a first search has left."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from agmc.data import Splits
+from agmc.job import Job
+from agmc.measure import graph_of
+from agmc.plan import Plan
+from agmc.report.progress import Progress
+from agmc.report.watch import Watch
+from agmc.search.bound import BoundBudget
+from agmc.search.find_plan import find_plan
+from agmc.search.second_stage import SecondStage
+
+#: Folder for the episodes and the fine-tuned network, in that of the run.
+SECOND = "second"
+
+
+def second_search(
+    job: Job,
+    second: SecondStage,
+    rooms: Mapping[str, Any],
+    small: nn.Module,
+    splits: Splits,
+    plan: Plan,
+    first: BoundBudget,
+    progress: Progress,
+) -> tuple[Plan, BoundBudget, dict[str, Any]]:
+    """The plan of both searches, the second one's budget, and what the record says.
+
+    Args:
+        job: with the directory of the run.
+        second: what is decided, and how.
+        rooms: of the first search; evaluator, importance, execution, workers and
+            quantization are the same.
+        small: the fine-tuned network.
+        splits: `test` is not read.
+        plan: of the first search.
+        first: its budget.
+        progress: told about every stage.
+
+    Raises:
+        ValueError: no plan of what is left to decide is within the budget.
+    """
+    budgets = second.absolute(first.cost_model.of(None))
+    graph = graph_of(small, splits)
+    space = second.space(graph, job.space, plan)
+    bound = budgets.bind(first.cost_model.of_graph(graph), space)
+    watch = Watch(progress, budgets)
+    same = ("execution", "importance", "evaluator", "workers", "quantization", "tables")
+    found = find_plan(
+        small,
+        splits,
+        budgets,
+        agent=second.agent,
+        embedding=second.embedding,
+        space=space,
+        episodes=second.episodes,
+        seed=job.seed,
+        directory=job.directory / SECOND,
+        on_stage=lambda name: progress.stage(
+            f"second {name}",
+            total=second.episodes if name == "search" else None,
+            unit="episode",
+        ),
+        on_episode=watch,
+        **{name: rooms[name] for name in same},
+    )
+    watch.finish(found.episodes)
+    both = dataclasses.replace(found.plan, keep_ratio=plan.keep_ratio)
+    return both, bound, {"budget": str(second.budgets), **found.summary()}

@@ -1,0 +1,113 @@
+"""SecondStage: what is decided when the channels are, on the network they have left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from agmc.cost.model import Cost, CostModel
+from agmc.graph.model_graph import ModelGraph
+from agmc.plan import PARTS, Plan
+from agmc.plan_space import PlanSpace
+from agmc.search.budget import Budget
+from agmc.search.budgets import Budgets
+from agmc.search.find_plan import BuildAgent, BuildEmbedding
+from agmc.search.limit import OWN_UNITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondStage:
+    """A second search, over the fine-tuned network that the first one has left.
+
+    Channels first and then bits is the order of Zhan et al. (two-stage deep
+    reinforcement learning) and of HAQ behind AMC: what a number of bits costs shows on
+    a network that has recovered.
+
+    Attributes:
+        embedding: builder of what its agent sees, see `find_plan`.
+        agent: builder of its agent.
+        parts: of the plan that it decides about, see `PlanSpace`; channels it cannot.
+        budget: METRIC:LIMIT, or several; shares are of the original network.
+        episodes: of it, >= 1.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    embedding: BuildEmbedding | str
+    agent: BuildAgent | str
+    parts: Sequence[str] = ("weight_bits",)
+    budget: str | Sequence[str] = "bytes:0.08"
+    episodes: int = 60
+
+    def __post_init__(self) -> None:
+        known = [part for part in PARTS if part != "keep_ratio"]
+        if not self.parts or set(self.parts) - set(known):
+            raise ValueError(
+                f"second.parts (={list(self.parts)}) must be one or more of "
+                + ", ".join(known)
+            )
+        if self.episodes < 1:
+            raise ValueError(f"second.episodes (={self.episodes}) must be >= 1")
+        if not self.budgets.limits or self.budgets.ladder is not None:
+            raise ValueError(
+                f"second.budget (={self.budget}) must be METRIC:LIMIT, as bytes:0.08, "
+                "or several of that"
+            )
+
+    @cached_property
+    def budgets(self) -> Budgets:
+        """What is asked for, shares of the original network."""
+        return Budgets.of(self.budget)
+
+    def check(self, cost_model: CostModel, space: Mapping[str, Any]) -> None:
+        """Refuses, before anything takes long, what no plan of both stages can meet.
+
+        Args:
+            cost_model: of the original network.
+            space: arguments of `PlanSpace` of the first stage.
+
+        Raises:
+            ValueError: the smallest plan takes too much.
+        """
+        parts = [*space["parts"], *self.parts]
+        self.budgets.bind(
+            cost_model, PlanSpace(cost_model.graph, **{**space, "parts": parts})
+        )
+
+    def absolute(self, original: Cost) -> Budgets:
+        """The budgets in the units of their metrics.
+
+        Args:
+            original: of the original network.
+        """
+        whole = original.known()
+        return Budgets(
+            tuple(
+                Budget(
+                    limit.metric,
+                    f"{float(limit.limit) * whole[limit.metric]:.6f}"
+                    + OWN_UNITS.get(limit.metric, ""),
+                )
+                if limit.relative
+                else limit
+                for limit in self.budgets.limits
+            )
+        )
+
+    def space(
+        self, graph: ModelGraph, arguments: Mapping[str, Any], plan: Plan
+    ) -> PlanSpace:
+        """The decisions, of the network that the first stage has left.
+
+        Args:
+            graph: of it.
+            arguments: of `PlanSpace`, of the first stage.
+            plan: of the first stage; what it says of layers stays.
+        """
+        start = Plan({}, plan.sparsity, plan.weight_bits, plan.act_bits)
+        return PlanSpace(
+            graph, **{**arguments, "parts": list(self.parts), "start": start}
+        )
