@@ -1,0 +1,312 @@
+"""Bits searched on a network whose channels were: agents, uniform bits, HAQ's scheme.
+
+    python experiments/two_stage/run.py --data FOLDER --weights FOLDER --results FOLDER
+
+The plan of `critic` for half of the MACs (experiments/search_comparison, seed 0) is
+carried out and trained for 200 steps. On the network that is left, bits of weights are
+searched under the bytes that 4 and 3 bits everywhere take; inputs have 8 bits, the
+first and the last layer 8. What is measured is kept in the results folder, so a second
+call goes on. Writes results.csv, targets.json and the table in README.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import agmc
+from agmc.agents import DDPG
+from agmc.compression.held import Held
+from agmc.compression.importance import l1
+from agmc.compression.quantize import Quantization, graph_network
+from agmc.compression.whole_biases import round_biases
+from agmc.cost.model import CostModel
+from agmc.graph.weighted import weighted_layers
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
+from agmc.report.experiment import Target, write_experiment
+from agmc.search.evaluator import Evaluator
+from agmc.search.repair import pruner_of, reconstruction_of
+from agmc.training import Distillation, accuracy, batches_of, distil
+from agmc.whole_file import write_whole
+from experiments.searches import (
+    EVALUATOR,
+    EXECUTION,
+    Case,
+    Place,
+    Prepared,
+    best_of,
+    median,
+    percent,
+    places,
+)
+
+HERE = Path(__file__).parent
+EPISODES = 60
+#: Name of a row -> agent, embedding and how actions become bits.
+SEARCHES: dict[str, tuple[Any, str, str]] = {
+    "random": ("random", "onehot", "share"),
+    "tpe": ("tpe", "onehot", "share"),
+    "ddpg, HAQ's state and mapping": (
+        functools.partial(DDPG, warmup_share=0.3),
+        "haq",
+        "haq",
+    ),
+    "critic, rules": ("critic", "rules", "share"),
+    "critic, autoencoder": ("critic", "autoencoder", "share"),
+}
+UNIFORM = (4, 3)
+IMAGES = 12_800
+RECIPE = Distillation(epochs=1, learning_rate=0.02, batch_size=64)
+ROUNDED_RECIPE = dataclasses.replace(RECIPE, learning_rate=0.01, max_gradient_norm=1.0)
+COMMAND = "python experiments/two_stage/run.py --data F --weights F --results F"
+
+
+@dataclass(frozen=True, eq=False)
+class Small:
+    """A network at half of its MACs, trained again, and its bits."""
+
+    network: Prepared
+    module: nn.Module
+    graph: agmc.ModelGraph
+    costs: CostModel
+
+    @classmethod
+    def of(cls, place: Place, name: str) -> Small:
+        """Made, or read where it was made before."""
+        network = place.prepared(name)
+        file = place.results / f"{name}_half.safetensors"
+        if not file.exists():
+            case = Case(name, "macs:0.5", "critic", 0)
+            plan = network.search(case, "rules", place.results / case.name).plan
+            agmc.save(trained(network, plan), file)
+        module = agmc.load(file).eval()
+        graph = agmc.trace(module, network.splits.example_input())
+        return cls(network, module, graph, CostModel(graph))
+
+    def uniform(self, bits: int) -> Plan:
+        """The same bits everywhere but at the ends."""
+        layers = weighted_layers(self.graph.program)
+        inner = list(layers)[1:-1]
+        said = {name: bits if name in inner else 8 for name in layers}
+        return Plan({}, weight_bits=said, act_bits=dict.fromkeys(layers, 8))
+
+    @functools.cached_property
+    def evaluator(self) -> Evaluator:
+        """That of the searches."""
+        splits = self.network.splits
+        pruner = pruner_of(self.module, self.graph, splits, l1, EXECUTION)
+        return Evaluator(pruner, self.costs, splits, EXECUTION, **EVALUATOR)
+
+    def trained(self, plan: Plan) -> float:
+        """Accuracy on the whole search split after 200 steps with the rounding."""
+        splits = self.network.splits
+        some = batches_of(
+            splits, "train", execution=EXECUTION, limit=500, batch_size=100
+        )
+        rounded = Quantization().apply(
+            graph_network(self.module), plan, (images for images, _ in some)
+        )
+        held = Held(rounded, ())
+        teach(self.network, rounded, ROUNDED_RECIPE, after_step=held)
+        round_biases(rounded)
+        return on_search(self.network, rounded)
+
+
+def trained(network: Prepared, plan: Plan) -> nn.Module:
+    """The pruned network after 200 steps of distillation."""
+    pruner = pruner_of(network.model, network.graph, network.splits, l1, EXECUTION)
+    small = pruner.prune(plan)
+    repair = reconstruction_of(
+        *(network.model, network.graph, network.splits, EXECUTION),
+        images=EVALUATOR["reconstruction_images"],
+        batch_size=EVALUATOR["batch_size"],
+    )
+    assert repair is not None
+    repair.apply(small, pruner.kept_positions(plan))
+    teach(network, small, RECIPE)
+    return small
+
+
+def teach(
+    network: Prepared, small: nn.Module, recipe: Distillation, **options: Any
+) -> None:
+    """Distillation from the original on the first images of the training split."""
+    train = network.splits.train
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    splits = dataclasses.replace(network.splits, train=train.select(order[:IMAGES]))
+    distil(
+        *(small, network.model, splits, recipe),
+        execution=EXECUTION,
+        seed=0,
+        **options,
+    )
+
+
+def on_search(network: Prepared, module: nn.Module) -> float:
+    """Accuracy on all images of the search split."""
+    batches = batches_of(network.splits, "search", execution=EXECUTION, batch_size=100)
+    return accuracy(module, batches, execution=EXECUTION)
+
+
+def kept(file: Path, make: Any) -> dict[str, Any]:
+    """What a file says; it is made where it is missing."""
+    if not file.exists():
+        started = time.process_time()
+        record = make()
+        record["cpu_seconds"] = time.process_time() - started
+        write_whole(file, json.dumps(record) + "\n")
+    found: dict[str, Any] = json.loads(file.read_text())
+    print(file.stem, {k: v for k, v in found.items() if k != "curve"}, flush=True)
+    return found
+
+
+def searched(
+    small: Small, place: Place, name: str, row: str, bits: int, seed: int
+) -> dict[str, Any]:
+    """One search of bits."""
+    agent, embedding, mapping = SEARCHES[row]
+    stem = f"{name}_bits{bits}_{key_of(row)}_{seed}"
+
+    def make() -> dict[str, Any]:
+        limit = small.costs.of(small.uniform(bits)).bytes
+        found = agmc.find_plan(
+            small.module,
+            small.network.splits,
+            f"bytes:{limit}",
+            agent=agent,
+            embedding=embedding,
+            evaluator=functools.partial(Evaluator, **EVALUATOR),
+            space=PlanSpace(small.graph, parts=("weight_bits",), mapping=mapping),
+            episodes=EPISODES,
+            seed=seed,
+            execution=EXECUTION,
+            directory=place.results / stem,
+        )
+        best, curve = 0.0, []
+        for record in found.episodes:
+            best = max(best, 0.0 if record.probe else record.accuracy)
+            curve.append(best)
+        seconds = [r.seconds for r in found.episodes if not r.cached]
+        return {
+            "curve": curve,
+            "seed": seed,
+            "weight_bits": dict(found.plan.weight_bits),
+            "act_bits": dict(found.plan.act_bits),
+            "bytes": found.cost.bytes,
+            "seconds_per_evaluation": statistics.median(seconds),
+        }
+
+    return kept(place.results / f"{stem}.json", make)
+
+
+def main() -> None:
+    """Searches what is missing and writes the table."""
+    parser = places(__doc__)
+    parser.add_argument("--networks", nargs="+", default=["resnet20"])
+    parser.add_argument("--seeds", nargs="*", type=int, default=range(5))
+    parser.add_argument("--bits", nargs="+", type=int, default=UNIFORM)
+    options = parser.parse_args()
+    place = Place.of(options)
+    rows: list[dict[str, str]] = []
+    targets: list[Target] = []
+    for name in options.networks:
+        small = Small.of(place, name)
+        floats = small.evaluator(Plan({})).accuracy
+        after = on_search(small.network, small.module)
+        rows.append(row_of(name, "float32", small, Plan({}), [floats], after))
+        rows.append(uniform_row(small, place, name, 8)[0])
+        for bits in options.bits:
+            found, target = searches_of(small, place, name, bits, options.seeds)
+            rows += found
+            targets.append(target)
+    note = (
+        f"{len(options.seeds)} seeds, {EPISODES} evaluations on 500 images of the "
+        f"search split; torch {torch.__version__}, one thread, "
+        f"{torch.backends.cpu.get_cpu_capability()}."
+    )
+    write_experiment(HERE, rows, targets, note)
+
+
+def searches_of(
+    small: Small, place: Place, name: str, bits: int, seeds: Sequence[int]
+) -> tuple[list[dict[str, str]], Target]:
+    """All rows with the bytes of the same bits everywhere."""
+    row, share = uniform_row(small, place, name, bits)
+    rows, means = [row], {f"{bits} bits": share}
+    for title in SEARCHES:
+        runs = [searched(small, place, name, title, bits, seed) for seed in seeds]
+        middle = median(runs)
+        plan = Plan({}, weight_bits=middle["weight_bits"], act_bits=middle["act_bits"])
+        after = kept(
+            place.results / f"{name}_trained{bits}_{key_of(title)}.json",
+            functools.partial(trained_record, small, plan),
+        )
+        shares = [best_of(run, EPISODES) for run in runs]
+        means[title] = statistics.mean(shares)
+        said = f"{title}, as {bits} bits"
+        rows.append(row_of(name, said, small, plan, shares, after["trained"]))
+    ours = max(v for k, v in means.items() if k.startswith("critic"))
+    others = {k: v for k, v in means.items() if not k.startswith("critic")}
+    best = max(others, key=lambda k: others[k])
+    gained = 100 * (ours - others[best])
+    return rows, Target(
+        f"{name}, bytes of {bits} bits: points of critic over the best other ({best})",
+        *("> 0", f"{gained:+.2f}", gained > 0, COMMAND),
+    )
+
+
+def uniform_row(
+    small: Small, place: Place, name: str, bits: int
+) -> tuple[dict[str, str], float]:
+    """The same bits everywhere, and their accuracy on 500 images."""
+    plan = small.uniform(bits)
+
+    def make() -> dict[str, Any]:
+        share = small.evaluator(plan).accuracy
+        return {"accuracy": share, **trained_record(small, plan)}
+
+    record = kept(place.results / f"{name}_uniform{bits}.json", make)
+    share = record["accuracy"]
+    return row_of(name, f"{bits} bits", small, plan, [share], record["trained"]), share
+
+
+def trained_record(small: Small, plan: Plan) -> dict[str, Any]:
+    return {"trained": small.trained(plan)}
+
+
+def key_of(title: str) -> str:
+    """Of a row, for names of files."""
+    return title.replace(",", "").replace("'", "").replace(" ", "_")
+
+
+def row_of(
+    network: str,
+    what: str,
+    small: Small,
+    plan: Plan,
+    shares: list[float],
+    after: float,
+) -> dict[str, str]:
+    """A line of the table."""
+    return {
+        "network": network,
+        "bits": what,
+        "kB": f"{small.costs.of(plan).bytes / 1000:.1f}",
+        "500 images": percent(shares),
+        "5,000, median, trained": percent([after]),
+    }
+
+
+if __name__ == "__main__":
+    main()
