@@ -552,6 +552,10 @@ def untouched(directory):
         (["agent.colour=1"], ["agent.colour"]),
         (["+agent.colour=1"], ["agent has no colour", "first_plans"]),
         (["seed=x"], ["seed (='x')", "whole number"]),
+        (
+            ["compression.calibration_images=0"],
+            ["calibration_images (=0) must be >= 1"],
+        ),
         (["export.entropy=gzip"], ["entropy (='gzip')", "'zlib'"]),
         (["search.episodes=many"], ["episodes (='many')"]),
         (["search.episodes=true"], ["episodes (=True)"]),
