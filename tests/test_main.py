@@ -280,6 +280,10 @@ def test_a_plan_by_hand_says_how_many_bits_there_are(call, tiny, tmp_path):
     measured, result = result_of(tmp_path / "e")["evaluated"], result_of(out)
     for key in ("accuracy", "macs", "bytes"):
         assert measured[key] == result["compressed"][key]
+    got = call("graph", f"checkpoint={out / 'compressed.safetensors'}")
+    assert (got.code, got.err) == (0, "")
+    assert "shown as it would be without" in got.out
+    assert f"{result['compressed']['macs']:,} MACs" in got.out
     for other, said in (
         ({"act_bits": {"x": 8}}, "there are no layers ['x']"),
         ({"weight_bits": {"3": 1}}, "weight_bits of '3' (=1) must be >= 2"),
