@@ -7,24 +7,46 @@ from search_nets import tiny_net, tiny_splits
 
 from agmc.carry_out import CarryOut
 from agmc.compression.importance import l1
+from agmc.compression.prune import Pruner
 from agmc.compression.quantize import Quantization
+from agmc.cost.model import CostModel
 from agmc.graph.trace import trace
 from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
 from agmc.report.progress import Progress
-from agmc.training import Execution
+from agmc.search.evaluator import Evaluator
+from agmc.training import Distillation, Execution, accuracy
+
+CPU = Execution(device="cpu", precision="float32")
 
 
-def carry_out(**options):
+def carry_out(*, finetune=None, repair=0, batch_size=4, **options):
     return CarryOut(
-        finetune=None,
+        finetune=finetune,
         importance=l1,
-        reconstruction_images=0,
-        recalibration_images=0,
-        batch_size=4,
-        execution=Execution(device="cpu", precision="float32"),
+        reconstruction_images=repair,
+        recalibration_images=repair,
+        batch_size=batch_size,
+        execution=CPU,
         seed=0,
         **options,
     )
+
+
+def test_before_fine_tuning_the_network_is_what_an_evaluator_sees():
+    net, splits = tiny_net(), tiny_splits()
+    graph = trace(net, splits.example_input())
+    channels = Plan.uniform(PlanSpace(graph), 0.5)
+    plan = Plan(channels.keep_ratio, sparsity={"0": 0.5, "3": 0.8})
+    made = carry_out(finetune=Distillation(epochs=1), repair=10, batch_size=10)
+    with Progress() as progress:
+        carried = made(net, graph, splits, plan, progress)
+    carried.floats.load_state_dict(carried.states["pruned"])
+    images = {"reconstruction_images": 10, "recalibration_images": 10}
+    rooms = (Pruner(net, graph), CostModel(graph), splits, CPU)
+    evaluator = Evaluator(*rooms, **images, batch_size=10)
+    share = accuracy(carried.floats, made.batches(splits, "search"), execution=CPU)
+    assert share == evaluator(plan).accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
