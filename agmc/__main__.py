@@ -180,6 +180,7 @@ def _job(config: DictConfig) -> Job:
         "policy": {str(key): value for key, value in config.policy.items()},
         "reconstruction_images": evaluator.reconstruction_images,
         "recalibration_images": evaluator.recalibration_images,
+        "calibration_images": config.compression.calibration_images,
         "batch_size": evaluator.batch_size,
         "entropy": config.export.entropy,
         "measured": config.measured,

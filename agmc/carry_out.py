@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from agmc.compression.calibration import check_images
 from agmc.compression.gradual import GradualMasks, GradualPruning
 from agmc.compression.held import Held
 from agmc.compression.importance import Importance
@@ -38,8 +39,6 @@ from agmc.training import (
 
 #: The file that a run which goes on takes the fine-tuned network from.
 KEPT = "agmc fine-tuned network 1"
-#: Training images that the activations are measured on.
-_CALIBRATION_IMAGES = 500
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,17 @@ class CarryOut:
         gradual: when weights become zero during the fine-tuning, where the plan says
             that any do; without one they all do at once.
         quantization: how it is rounded, where the plan has bits.
+        calibration_images: training images that the activations are then measured on,
+            >= 1.
         quantized_finetune: the recipe for what is rounded; None leaves it out.
         team: that shares the fine-tuning.
         then: decides more about the fine-tuned network: the network and the plan so far
             -> the whole plan; None: there is no more.
         kept: file for the fine-tuned network, where more is decided about it: a run
             that goes on must decide about the same one; None keeps nothing.
+
+    Raises:
+        ValueError: there are no images to measure on.
     """
 
     finetune: Distillation | None
@@ -94,10 +98,14 @@ class CarryOut:
     seed: int
     gradual: GradualPruning = GradualPruning()
     quantization: Quantization = Quantization()
+    calibration_images: int = 500
     quantized_finetune: Distillation | None = None
     team: Team = Team()
     then: Callable[[nn.Module, Plan], Plan] | None = None
     kept: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_images(self.calibration_images)
 
     def __call__(
         self,
@@ -135,7 +143,7 @@ class CarryOut:
             return Carried(plan, small, small, states, self.execution)
         by = exact(self.execution)
         progress.stage("quantise")
-        some = self.batches(splits, "train", limit=_CALIBRATION_IMAGES)
+        some = self.batches(splits, "train", limit=self.calibration_images)
         rounded = self.quantization.apply(
             graph_network(small), plan, (images for images, _ in some)
         )

@@ -32,6 +32,7 @@ class Job:
         policy: of the search: the arguments of `agmc.search.policy.Policy`.
         reconstruction_images: training images for the least squares; 0 = off.
         recalibration_images: training images for batch norm; 0 = off.
+        calibration_images: training images for the grids of activations, >= 1.
         batch_size: images per forward pass of an evaluation.
         entropy: packs the checkpoint, see `agmc.save`; None: not.
         measured: folder of measured sensitivities to learn from; None: none.
@@ -60,6 +61,7 @@ class Job:
     policy: Mapping[str, Any]
     reconstruction_images: int
     recalibration_images: int
+    calibration_images: int
     batch_size: int
     entropy: str | None
     measured: str | None

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -100,7 +100,10 @@ class Pipeline:
             original = Path(folder) / "original.onnx"
             save_onnx(model, original, example)
             files = [(model, original), (final, directory / "compressed.onnx")]
-            slow, fast = onnx_latencies(files, (example,))
+            if carried.plan.rounds:  # the network of floats takes another time
+                files.append((carried.floats.cpu(), Path(folder) / "floats.onnx"))
+                save_onnx(*files[-1], example)
+            slow, fast, *between = onnx_latencies(files, (example,))
 
         # From here on nothing is chosen any more, so the test split may be read.
         progress.stage("evaluate")
@@ -120,6 +123,8 @@ class Pipeline:
             carried.floats.load_state_dict(state)
             before[stage] = shares(carried.floats, execution)
 
+        floats = replace(carried.plan, weight_bits={}, act_bits={})
+        float_bytes = len(to_bytes(carried.floats, info=info, entropy=self.entropy))
         whole = _sizes(budgets, None, original_bytes)
         sizes = _sizes(budgets, carried.plan, num_bytes)
         result: dict[str, Any] = {
@@ -131,8 +136,8 @@ class Pipeline:
             "pre_finetune": {
                 "accuracy": before["pruned"],
                 "accuracy_without_recalibration": before["raw"],
-                **sizes,
-                **_latencies(fast),
+                **_sizes(budgets, floats, float_bytes),
+                **_latencies(between[0] if between else fast),
             },
             "compressed": {
                 "accuracy": compressed,

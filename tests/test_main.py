@@ -36,12 +36,16 @@ FILES = {
 }
 
 
+def latencies(files, inputs):
+    """Made up: every file takes half as long as the one before."""
+    return [dict.fromkeys(CELLS, 0.5**index) for index in range(len(files))]
+
+
 @pytest.fixture
 def without_onnx(monkeypatch):
     """Saves the seconds that an export takes where the file is not looked at."""
     monkeypatch.setattr(agmc.pipeline, "save_onnx", lambda *rooms: 0.0)
-    cells = [dict.fromkeys(CELLS, 1.0), dict.fromkeys(CELLS, 0.5)]
-    monkeypatch.setattr(agmc.pipeline, "onnx_latencies", lambda *rooms: cells)
+    monkeypatch.setattr(agmc.pipeline, "onnx_latencies", latencies)
 
 
 def result_of(directory):
@@ -280,6 +284,10 @@ def test_a_plan_by_hand_says_how_many_bits_there_are(call, tiny, tmp_path):
     measured, result = result_of(tmp_path / "e")["evaluated"], result_of(out)
     for key in ("accuracy", "macs", "bytes"):
         assert measured[key] == result["compressed"][key]
+    got = call("graph", f"checkpoint={out / 'compressed.safetensors'}")
+    assert (got.code, got.err) == (0, "")
+    assert "shown as it would be without" in got.out
+    assert f"{result['compressed']['macs']:,} MACs" in got.out
     for other, said in (
         ({"act_bits": {"x": 8}}, "there are no layers ['x']"),
         ({"weight_bits": {"3": 1}}, "weight_bits of '3' (=1) must be >= 2"),
@@ -552,6 +560,10 @@ def untouched(directory):
         (["agent.colour=1"], ["agent.colour"]),
         (["+agent.colour=1"], ["agent has no colour", "first_plans"]),
         (["seed=x"], ["seed (='x')", "whole number"]),
+        (
+            ["compression.calibration_images=0"],
+            ["calibration_images (=0) must be >= 1"],
+        ),
         (["export.entropy=gzip"], ["entropy (='gzip')", "'zlib'"]),
         (["search.episodes=many"], ["episodes (='many')"]),
         (["search.episodes=true"], ["episodes (=True)"]),

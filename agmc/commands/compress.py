@@ -17,6 +17,7 @@ from agmc.commands.steps import (
     show,
     train_network,
 )
+from agmc.compression.calibration import check_images
 from agmc.cost.model import CostModel
 from agmc.data import Splits
 from agmc.export.checkpoint import check_entropy
@@ -70,6 +71,7 @@ def compress(job: Job) -> None:
     rooms = _rooms_of_the_search(job)
     reward = reward_for(budgets, rooms["reward"])  # a conflict shows at once
     check_repair(job.reconstruction_images, job.recalibration_images, job.batch_size)
+    check_images(job.calibration_images)
     check_entropy(job.entropy)
     if given is None:
         check_encoder(rooms["embedding"])
@@ -126,6 +128,7 @@ def compress(job: Job) -> None:
             importance=rooms["importance"],
             reconstruction_images=job.reconstruction_images,
             recalibration_images=job.recalibration_images,
+            calibration_images=job.calibration_images,
             batch_size=job.batch_size,
             execution=execution,
             seed=job.seed,

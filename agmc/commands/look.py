@@ -14,6 +14,7 @@ from agmc.cost.latency import LatencyModel
 from agmc.cost.model import cost_of
 from agmc.data import Splits
 from agmc.export.checkpoint import load
+from agmc.export.deployed import without_rounding
 from agmc.export.profile import Profiler, table_path
 from agmc.export.stopwatch import Stopwatch
 from agmc.graph.trace import trace
@@ -36,7 +37,10 @@ def graph(job: Job) -> None:
     """Shows layers and channel groups of a network; writes them as a page."""
     splits: Splits = job.make("data")
     model = load(job.checkpoint) if job.checkpoint else model_of(job, splits)
-    traced = trace(model, splits.example_input())
+    floats = without_rounding(model)
+    if floats is not None:
+        _log.info("the network rounds; it is shown as it would be without")
+    traced = trace(floats or model, splits.example_input())
     show(layers_table(traced), *([groups_table(traced)] if traced.groups else []))
     page, _ = write_graph_page(traced, job.directory, title=job.network)
     for reason in traced.unprunable:

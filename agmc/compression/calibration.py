@@ -20,6 +20,16 @@ _SHARES = torch.linspace(0.02, 1.0, 99)
 _BINS = 2048
 
 
+def check_images(calibration_images: int) -> None:
+    """Refuses to measure activations on nothing.
+
+    Raises:
+        ValueError: there is not one image.
+    """
+    if calibration_images < 1:
+        raise ValueError(f"calibration_images (={calibration_images}) must be >= 1")
+
+
 class Grid(NamedTuple):
     """The numbers `(code - zero_point) * scale` with code in 0..2 ** bits - 1."""
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor, nn
 
 from agmc.compression.calibration import Calibration, mse
@@ -37,11 +38,20 @@ class Measured:
         network: with the running statistics that shall hold; left as it was.
         batches: inputs [N, ...] of training data on the network's device; read when the
             first activation is to be rounded.
+
+    Raises:
+        ValueError: a parameter is of another type than float32.
     """
 
     def __init__(
         self, network: GraphNetwork, batches: Iterable[Tensor | Sequence[Tensor]]
     ) -> None:
+        for name, parameter in network.named_parameters():
+            if parameter.dtype is not torch.float32:
+                raise ValueError(
+                    f"{name} is of type {parameter.dtype}, and bits are of networks in "
+                    "torch.float32; call .float() on the network before"
+                )
         self.folded = fold_batch_norms(network)
         self._batches = batches
 
@@ -115,8 +125,8 @@ class Quantization:
                 where the network takes several; needed where the plan has `act_bits`.
 
         Raises:
-            ValueError: the plan names other layers or too few bits, or there are no
-                batches.
+            ValueError: the plan names other layers or too few bits, there are no
+                batches, or the network is of another type.
         """
         return self.rounded(Measured(network, batches), plan)
 

@@ -57,6 +57,11 @@ def untraceable(
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if "HigherOrderOperator" in reason:
         reason = "it has control flow in its forward code; move it outside"
+    elif "fake_quantize" in reason:
+        reason = (
+            "it rounds its weights or activations already; trace the network of floats "
+            "that it was made from (what agmc.load returns runs without a trace)"
+        )
     shapes = [tuple(x.shape) for x in inputs]
     return ValueError(
         f"{type(model).__name__} cannot be traced with inputs of shape {shapes}: "

@@ -206,6 +206,18 @@ def close(net, inputs):
     return float((ours - theirs).abs().max() / theirs.abs().max()) < 0.05
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("bits", [(8, None), (None, 8)], ids=["weights", "activations"])
+def test_other_types_than_float32_are_refused_in_one_line(bits, dtype):
+    network, inputs = network_of("chain")
+    plan = all_bits(network, *bits)
+    other, inputs = network.to(dtype), [x.to(dtype) for x in inputs]
+    with pytest.raises(ValueError, match=rf"conv1.weight is of type {dtype}") as raised:
+        Quantization().apply(other, plan, inputs)
+    assert "call .float()" in str(raised.value) and "\n" not in str(raised.value)
+    Quantization().apply(other.float(), plan, [x.float() for x in inputs])
+
+
 class Gated(nn.Module):
     """Two inputs, and a product with truth values."""
 

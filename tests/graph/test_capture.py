@@ -6,8 +6,10 @@ import math
 import pytest
 import torch
 from graph_nets import Net, conv, images, make, quiet_trace
+from quantized_nets import all_bits, network_of
 from torch import nn
 
+from agmc.compression.quantize import Quantization
 from agmc.graph.network import GraphNetwork
 from agmc.graph.trace import trace
 
@@ -28,6 +30,16 @@ def test_data_dependent_control_flow_is_refused_in_one_line():
     with pytest.raises(ValueError, match="Net cannot be traced") as caught:
         trace(Net(forward, conv=conv(3, 4)), images())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bits", [(8, None), (None, 8)], ids=["weights", "activations"])
+def test_a_network_that_rounds_already_is_refused_in_one_line(bits):
+    network, inputs = network_of("chain")
+    rounded = Quantization().apply(network, all_bits(network, *bits), inputs)
+    with pytest.raises(ValueError, match="rounds its weights or activations") as raised:
+        trace(rounded, inputs)
+    assert "network of floats" in str(raised.value)
+    assert "aten" not in str(raised.value)
 
 
 def test_inputs_that_do_not_fit_are_refused_in_one_line():

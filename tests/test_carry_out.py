@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from search_nets import tiny_net, tiny_splits
+
+from agmc.carry_out import CarryOut
+from agmc.compression.importance import l1
+from agmc.compression.prune import Pruner
+from agmc.compression.quantize import Quantization
+from agmc.cost.model import CostModel
+from agmc.graph.trace import trace
+from agmc.plan import Plan
+from agmc.plan_space import PlanSpace
+from agmc.report.progress import Progress
+from agmc.search.evaluator import Evaluator
+from agmc.training import Distillation, Execution, accuracy
+
+CPU = Execution(device="cpu", precision="float32")
+
+
+def carry_out(*, finetune=None, repair=0, batch_size=4, **options):
+    return CarryOut(
+        finetune=finetune,
+        importance=l1,
+        reconstruction_images=repair,
+        recalibration_images=repair,
+        batch_size=batch_size,
+        execution=CPU,
+        seed=0,
+        **options,
+    )
+
+
+def test_before_fine_tuning_the_network_is_what_an_evaluator_sees():
+    net, splits = tiny_net(), tiny_splits()
+    graph = trace(net, splits.example_input())
+    channels = Plan.uniform(PlanSpace(graph), 0.5)
+    plan = Plan(channels.keep_ratio, sparsity={"0": 0.5, "3": 0.8})
+    made = carry_out(finetune=Distillation(epochs=1), repair=10, batch_size=10)
+    with Progress() as progress:
+        carried = made(net, graph, splits, plan, progress)
+    carried.floats.load_state_dict(carried.states["pruned"])
+    images = {"reconstruction_images": 10, "recalibration_images": 10}
+    rooms = (Pruner(net, graph), CostModel(graph), splits, CPU)
+    evaluator = Evaluator(*rooms, **images, batch_size=10)
+    share = accuracy(carried.floats, made.batches(splits, "search"), execution=CPU)
+    assert share == evaluator(plan).accuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counting(Quantization):
+    """Notes how many images every batch has."""
+
+    sizes: list[int] = field(default_factory=list)
+
+    def apply(self, network, plan, batches=()):
+        batches = list(batches)
+        self.sizes.extend(map(len, batches))
+        return super().apply(network, plan, batches)
+
+
+@pytest.mark.parametrize(
+    ("images", "sizes"),
+    [(1, [1]), (10, [4, 3, 3]), (500, [4] * 6)],
+    ids=["one", "some", "all there are"],
+)
+def test_activations_are_measured_on_as_many_images_as_asked_for(images, sizes):
+    net, splits, quantization = tiny_net(), tiny_splits(), Counting()
+    plan = Plan({}, weight_bits={"3": 8}, act_bits={"3": 8})
+    made = carry_out(quantization=quantization, calibration_images=images)
+    with Progress() as progress:
+        made(net, trace(net, splits.example_input()), splits, plan, progress)
+    assert quantization.sizes == sizes
+
+
+@pytest.mark.parametrize("images", [0, -3])
+def test_without_an_image_there_is_nothing_to_measure_on(images):
+    with pytest.raises(ValueError, match=rf"calibration_images \(={images}\) must be"):
+        carry_out(calibration_images=images)
