@@ -21,7 +21,8 @@ from agmc.report.experiment import Target, write_experiment
 
 HERE = Path(__file__).parent
 METHODS: dict[str, tuple[str, ...]] = {
-    "DDPG, auto-encoder (plain agmc)": (),
+    "plain agmc": (),
+    "channels only": ("compression=channels",),
     "uniform": ("agent=uniform", "embedding=rules"),
     "random": ("agent=random", "embedding=rules"),
 }
@@ -46,7 +47,7 @@ def main() -> None:
     rows, versions = [], {}
     for method, overrides in METHODS.items():
         for seed in SEEDS:
-            out = runs / f"{method.split()[0].strip(',').lower()}-{seed}"
+            out = runs / f"{method.split()[0]}-{seed}"
             timing = out / "timing.json"
             if not timing.exists():
                 extra = [f"out={out}", f"cache={out / 'cache'}", f"seed={seed}"]
@@ -67,6 +68,7 @@ def main() -> None:
                     "test after": f"{after['accuracy']['test']:.4f}",
                     "MACs kept": f"{after['macs'] / before['macs']:.4f}",
                     "bytes kept": f"{after['bytes'] / before['bytes']:.4f}",
+                    "kB": f"{after['bytes'] / 1000:.1f}",
                     "latency ratio": (
                         f"{after['latency_ms'] / before['latency_ms']:.2f}"
                     ),
@@ -87,6 +89,7 @@ def write(rows: list[dict[str, str]], versions: dict[str, str]) -> None:
         ("test accuracy lost, share, worst seed", 0.01, drops),
         ("test accuracy lost, share, mean", 0.01, [statistics.mean(drops)]),
         ("share of MACs kept, worst", 0.5, [float(r["MACs kept"]) for r in plain]),
+        ("share of bytes kept, worst", 0.125, [float(r["bytes kept"]) for r in plain]),
     ]
     targets = [
         Target(
