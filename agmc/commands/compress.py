@@ -10,7 +10,7 @@ from torch import nn
 
 from agmc.carry_out import CarryOut
 from agmc.commands.encoder import check_encoder, refuse_measured
-from agmc.commands.second_search import SECOND, second_search
+from agmc.commands.second_search import second_search
 from agmc.commands.steps import (
     data_and_model,
     progress_of,
@@ -32,7 +32,7 @@ from agmc.plan_space import PlanSpace
 from agmc.report.before_after import before_after, budget_text
 from agmc.report.pareto import write_front
 from agmc.report.progress import Progress
-from agmc.report.run_record import final_values
+from agmc.report.run_record import SECOND, final_values
 from agmc.report.watch import Watch
 from agmc.search.bound import BoundBudget
 from agmc.search.budgets import Budgets

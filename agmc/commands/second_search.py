@@ -13,13 +13,11 @@ from agmc.job import Job
 from agmc.measure import graph_of
 from agmc.plan import Plan
 from agmc.report.progress import Progress
+from agmc.report.run_record import SECOND
 from agmc.report.watch import Watch
 from agmc.search.bound import BoundBudget
 from agmc.search.find_plan import find_plan
 from agmc.search.second_stage import SecondStage
-
-#: Folder for the episodes and the fine-tuned network, in that of the run.
-SECOND = "second"
 
 
 def second_search(

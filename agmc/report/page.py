@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agmc.plan import Plan
 from agmc.report import charts
 from agmc.report.before_after import METRICS, before_after, budget_text
 from agmc.report.latencies import latency_table
 from agmc.report.page_style import STYLE
 from agmc.report.quantity import duration_text, points_text, share_text
-from agmc.report.run_record import RunRecord, number, section
+from agmc.report.run_record import EpisodeRow, RunRecord, number, section
 from agmc.report.table import Table
 from agmc.whole_file import write_whole
 
@@ -61,7 +62,9 @@ def _page(record: RunRecord) -> str:
         page_section("Before and after", html_table(table) + _PRUNED, wide=True),
         *_latencies(result),
         page_section("Channels kept", _keep_bars(record)),
-        page_section("Reward per episode", _reward(record)),
+        *_layers(record.plan),
+        page_section("Reward per episode", _reward(record.episodes)),
+        *_second(record.second),
         page_section("Cost and accuracy", _cost_accuracy(record)),
         page_section("Time", _seconds(result)),
         page_section("How it was made", _provenance(result), wide=True),
@@ -119,16 +122,41 @@ def _latencies(result: Mapping[str, Any]) -> list[str]:
 
 
 def _keep_bars(record: RunRecord) -> str:
-    if not record.keep_ratio:
+    if not record.plan.keep_ratio:
         return "<p>The plan keeps every channel.</p>"
-    rows = [(name, r, share_text(r)) for name, r in record.keep_ratio.items()]
+    rows = [(name, r, share_text(r)) for name, r in record.plan.keep_ratio.items()]
     return charts.bars(rows, title="Share of channels kept, by channel group")
 
 
-def _reward(record: RunRecord) -> str:
+def _layers(plan: Plan) -> list[str]:
+    """Sections of what a plan says of layers; none where it says nothing."""
+    sections = []
+    for part, what in (("weight_bits", "weights"), ("act_bits", "inputs")):
+        bits: Mapping[str, int] = getattr(plan, part)
+        rows = [(name, float(number), str(number)) for name, number in bits.items()]
+        if rows:
+            most = max(8.0, *(value for _, value, _ in rows))
+            title = f"Bits of {what}"
+            chart = charts.bars(rows, title=f"{title}, by layer", full=most)
+            sections.append(page_section(title, chart))
+    if plan.sparsity:
+        shares = [(name, s, share_text(s)) for name, s in plan.sparsity.items()]
+        chart = charts.bars(shares, title="Share of weights that are zero, by layer")
+        sections.append(page_section("Zeros", chart))
+    return sections
+
+
+def _second(episodes: Sequence[EpisodeRow]) -> list[str]:
+    """The section of a second search; none where there was none."""
+    if not episodes:
+        return []
+    return [page_section("Reward per episode, second search", _reward(episodes))]
+
+
+def _reward(episodes: Sequence[EpisodeRow]) -> str:
     points = [
         (float(e.index), e.reward)
-        for e in record.episodes
+        for e in episodes
         if e.reward is not None and e.counts
     ]
     if not points:

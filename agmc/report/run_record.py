@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agmc.plan import Plan
+
+#: Folder of a run for a second search, on the fine-tuned network.
+SECOND = "second"
+
 
 @dataclass(frozen=True)
 class EpisodeRow:
@@ -46,15 +51,17 @@ class RunRecord:
     Attributes:
         directory: of the run.
         result: the content of `result.json`.
-        keep_ratio: channel group -> share kept, from `plan.json`, in file order.
+        plan: from `plan.json`, in file order.
         episodes: in order of their number, each number once; none where the plan was
             given and not searched for.
+        second: those of a second search, on the fine-tuned network.
     """
 
     directory: Path
     result: Mapping[str, Any]
-    keep_ratio: Mapping[str, float]
+    plan: Plan
     episodes: tuple[EpisodeRow, ...]
+    second: tuple[EpisodeRow, ...] = ()
 
     @classmethod
     def load(
@@ -76,8 +83,9 @@ class RunRecord:
         return cls(
             directory=directory,
             result=load_result(directory) if result is None else result,
-            keep_ratio=_keep_ratio(directory / "plan.json"),
+            plan=_plan(directory / "plan.json"),
             episodes=load_episodes(directory),
+            second=load_episodes(directory / SECOND),
         )
 
 
@@ -148,18 +156,9 @@ def section(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
-def _keep_ratio(path: Path) -> dict[str, float]:
-    plan = _json(path, _text(path))
-    ratios = plan.get("keep_ratio") if isinstance(plan, dict) else None
-    if not isinstance(ratios, dict):
-        raise ValueError(f'{path} is no plan: expected {{"keep_ratio": {{...}}}}')
-    for name, ratio in ratios.items():
-        plain = isinstance(ratio, (int, float)) and not isinstance(ratio, bool)
-        if not plain or not 0 < ratio <= 1:
-            raise ValueError(
-                f"{path}: keep_ratio of {name!r} (={ratio!r}) not in (0,1]"
-            )
-    return ratios
+def _plan(path: Path) -> Plan:
+    _text(path)  # says what to do where it is missing
+    return Plan.load(path)
 
 
 def load_episodes(directory: str | os.PathLike[str]) -> tuple[EpisodeRow, ...]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -98,6 +100,23 @@ def test_a_bare_result_still_makes_a_page(tmp_path: Path) -> None:
     assert "The plan keeps every channel" in text
     assert "No time was recorded" in text
     assert "Latency" not in text
+
+
+def test_bits_zeros_and_the_second_search_are_shown(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    text = parsed(write_report(run)).text
+    assert "Bits of weights" not in text and "second search" not in text
+    plan = json.loads((run / "plan.json").read_text())
+    plan |= {"weight_bits": {"conv1": 3}, "act_bits": {"conv1": 6}}
+    plan |= {"sparsity": {"conv1": 0.75}}
+    (run / "plan.json").write_text(json.dumps(plan))
+    (run / "second").mkdir()
+    shutil.copy(run / "episodes.jsonl", run / "second")
+    page = parsed(write_report(run))
+    for said in ("Bits of weights", "Bits of inputs", "Zeros", "conv1: 75.0 %"):
+        assert said in page.text
+    assert "Reward per episode, second search" in page.text
+    assert "conv1: 3" in page.text and "conv1: 6" in page.text
 
 
 def test_plans_that_workers_died_on_are_no_points(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from agmc.report.run_record import RunRecord, number
 def test_reads_what_a_run_writes(tmp_path: Path) -> None:
     record = RunRecord.load(write_run(tmp_path, episodes=3))
     assert [episode.index for episode in record.episodes] == [0, 1, 2]
-    assert list(record.keep_ratio) == GROUPS
+    assert list(record.plan.keep_ratio) == GROUPS
     assert record.result["seed"] == 0
     assert set(record.episodes[0].cost) == {"macs", "params", "bytes"}
 
