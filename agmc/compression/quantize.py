@@ -17,7 +17,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from agmc.compression.calibration import Calibration, mse
+from agmc.compression.calibration import Calibration, Grid, mse
 from agmc.compression.fold import fold_batch_norms
 from agmc.compression.original_class import program_of
 from agmc.compression.ranges import Range, measure_ranges
@@ -54,6 +54,15 @@ class Measured:
                 )
         self.folded = fold_batch_norms(network)
         self._batches = batches
+        self._grids: dict[tuple[Calibration, str, int], Grid] = {}
+        self.steps: dict[tuple[str, int], Tensor] = {}
+
+    def grid(self, calibration: Calibration, value: str, bits: int) -> Grid:
+        """What a calibration makes of an activation of `ranges`, chosen once."""
+        key = calibration, value, bits
+        if key not in self._grids:
+            self._grids[key] = calibration(self.ranges[value], bits)
+        return self._grids[key]
 
     @cached_property
     def ranges(self) -> Mapping[str, Range]:
@@ -147,7 +156,7 @@ class Quantization:
         values = QuantizedValues.of(folded.program, plan.act_bits)
         # Without those that are no floats, but true or false, say.
         ranges = measured.ranges if plan.act_bits else {}
-        rounding = Rounding(folded, learns=self.learn_scales)
+        rounding = Rounding(folded, learns=self.learn_scales, steps=measured.steps)
         for name, bits in plan.weight_bits.items():
             if self.weights == "codebook":
                 sparse = plan.sparsity.get(name, 0) > 0
@@ -156,11 +165,11 @@ class Quantization:
                 rounding.weight(layers[name], bits)
         for value, bits in values.made.items():
             if seen := ranges.get(value):
-                grid = self.calibration(seen, bits)
+                grid = measured.grid(self.calibration, value, bits)
                 rounding.value(value, grid, bits, seen.features)
         for (reader, value), bits in values.read.items():
             if seen := ranges.get(value):
-                grid = self.calibration(seen, bits)
+                grid = measured.grid(self.calibration, value, bits)
                 rounding.read(reader, value, grid, bits, seen.features)
         result = rounding.network()
         round_biases(result)

@@ -33,9 +33,18 @@ class Rounding:
     Args:
         network: without the batch norms that can be folded; left as it was.
         learns: whether a training moves the step sizes.
+        steps: step sizes of weights of this network, by name and bits, that were chosen
+            before; those that are chosen now are added.
     """
 
-    def __init__(self, network: GraphNetwork, *, learns: bool) -> None:
+    def __init__(
+        self,
+        network: GraphNetwork,
+        *,
+        learns: bool,
+        steps: dict[tuple[str, int], Tensor] | None = None,
+    ) -> None:
+        self._steps = {} if steps is None else steps
         self._network = network
         self._learns = learns
         self._state = state_of(network)
@@ -61,7 +70,9 @@ class Rounding:
         dim = OUTPUT_DIM[layer.kind]
         weight = self._state[name]
         rows = weight.movedim(dim, 0).flatten(1)
-        scale = self._add_scale(beside(name, "scale"), _steps(rows, most, bits))
+        if (name, bits) not in self._steps:
+            self._steps[name, bits] = _steps(rows, most, bits)
+        scale = self._add_scale(beside(name, "scale"), self._steps[name, bits])
         self._follow(name, scale)
         zero = self._add(beside(name, "zero_point"), torch.zeros(len(rows)))
         args = (Ref(name), scale, zero, dim, -most, most, _gain(rows[0].numel(), most))

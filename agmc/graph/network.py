@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agmc.graph.operators import operator_of
 from agmc.graph.program import Operation, Program, Ref, map_refs, refs_in
+from agmc.graph.quick_rounding import quick_form
 
 #: Called with (input, share that goes, whether in training mode).
 _DROPOUTS = frozenset(
@@ -124,7 +124,7 @@ class _Step:
         self.operation = operation
         self.layer = layer
         self.frees = frees
-        self.function: Callable[..., Any] = operator_of(operation.op)
+        self.function: Callable[..., Any] = quick_form(operation.op)
         self.input = next(operation.refs(), "")
         self.is_dropout = operation.kind in _DROPOUTS and operation.args[2] is False
         # A flat argument list is the common case and needs no walk over the tree.
