@@ -20,7 +20,7 @@ from agmc.compression.sparsify import layer_weights, sparsify
 from agmc.compression.whole_biases import round_biases
 from agmc.data import Splits
 from agmc.graph.model_graph import ModelGraph
-from agmc.plan import Plan
+from agmc.plan import Plan, of_what_stays
 from agmc.report.progress import Progress
 from agmc.search.repair import pruner_of, reconstruction_of
 from agmc.search.run_key import run_key
@@ -126,6 +126,7 @@ class CarryOut:
         """
         progress.stage("prune")
         small = self.execution.place(self._pruned(model, graph, splits, plan))
+        plan = of_what_stays(graph, plan)
         thin = _Thin(small, plan)
         states = {"raw": _copy_of_state(small)}
         if self.recalibration_images:
@@ -182,6 +183,8 @@ class CarryOut:
         )
         if reconstruction is not None:
             reconstruction.apply(pruned, pruner.kept_positions(plan))
+        if plan.dropped:  # the model's own code would run these blocks
+            return pruned
         device = next((weight.device for weight in model.parameters()), None)
         return in_original_class(model, pruned, splits.example_input().to(device))
 

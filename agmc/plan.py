@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from agmc.graph.model_graph import ModelGraph
+from agmc.graph.model_graph import Block, ModelGraph
 from agmc.graph.weighted import check_layers, weighted_layers
 from agmc.whole_file import write_whole
 
-#: What a plan speaks of.
+#: What a plan says by a number for each name; besides, it names what is `dropped`.
 PARTS = ("keep_ratio", "sparsity", "weight_bits", "act_bits")
 MOST_BITS = 16
 #: Of weights and of activations, unless a plan says other bits: float32.
@@ -33,7 +33,9 @@ class Decides(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What stays of a network: channels, weights and bits.
+    """What stays of a network: channels, weights, bits and blocks.
+
+    What it says of channels and layers inside a dropped block is not carried out.
 
     Attributes:
         keep_ratio: channel group name -> share in (0, 1]; a group not named keeps all.
@@ -43,15 +45,17 @@ class Plan:
             a layer not named stay float32.
         act_bits: layer name -> bits of its input, a whole number in 1..16; the input of
             a layer not named stays float32.
+        dropped: names of the blocks that go as a whole, see `ModelGraph.blocks`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a number is out of range, or `dropped` are no names.
     """
 
     keep_ratio: Mapping[str, float]
     sparsity: Mapping[str, float] = field(default_factory=dict)
     weight_bits: Mapping[str, int] = field(default_factory=dict)
     act_bits: Mapping[str, int] = field(default_factory=dict)
+    dropped: Collection[str] = frozenset()
 
     def __post_init__(self) -> None:
         for part in PARTS:
@@ -70,6 +74,11 @@ class Plan:
                         f"{part} of {name!r} (={bits}) must be a whole number in "
                         f"1..{MOST_BITS}; leave the layer out to keep float32"
                     )
+        names = self.dropped
+        listed = isinstance(names, Collection) and not isinstance(names, (str, Mapping))
+        if not listed or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"dropped (={names!r:.80}) must be a list of block names")
+        object.__setattr__(self, "dropped", frozenset(names))
 
     @classmethod
     def uniform(cls, space: Decides, keep_ratio: float) -> Plan:
@@ -79,11 +88,15 @@ class Plan:
     @cached_property
     def digest(self) -> str:
         """Twelve hex digits that name the plan."""
-        parts = [
-            sorted((k, round(v, 9)) for k, v in part.items())
-            for part in self._said.values()
+        said = self.to_json()
+        parts: list[Any] = [
+            sorted((k, round(v, 9)) for k, v in said[part].items())
+            for part in PARTS
+            if part in said
         ]
-        text = json.dumps(parts[0] if len(parts) == 1 else [*self._said, *parts])
+        if self.dropped:
+            parts.append(said["dropped"])
+        text = json.dumps(parts[0] if len(parts) == 1 else [*said, *parts])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
@@ -96,15 +109,16 @@ class Plan:
         """Names of all layers that the plan speaks of."""
         return frozenset((*self.sparsity, *self.weight_bits, *self.act_bits))
 
-    @property
-    def _said(self) -> dict[str, Mapping[str, float]]:
-        """The parts that say something; the channels always do."""
-        parts = {part: getattr(self, part) for part in PARTS}
-        return {k: v for k, v in parts.items() if v or k == "keep_ratio"}
-
-    def to_json(self) -> dict[str, dict[str, float]]:
+    def to_json(self) -> dict[str, Any]:
         """`{"keep_ratio": {group: ratio}}`, and the other parts where there are any."""
-        return {part: dict(values) for part, values in self._said.items()}
+        said: dict[str, Any] = {
+            part: dict(getattr(self, part))
+            for part in PARTS
+            if getattr(self, part) or part == "keep_ratio"
+        }
+        if self.dropped:
+            said["dropped"] = sorted(self.dropped)
+        return said
 
     @classmethod
     def from_json(cls, record: Any) -> Plan:
@@ -115,10 +129,11 @@ class Plan:
         """
         if not isinstance(record, Mapping) or "keep_ratio" not in record:
             raise ValueError('expected {"keep_ratio": {group: ratio}}')
-        if unknown := sorted(set(record) - set(PARTS)):
-            raise ValueError(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
+        known = (*PARTS, "dropped")
+        if unknown := sorted(set(record) - set(known)):
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(known)}")
         for part, values in record.items():
-            if not isinstance(values, Mapping):
+            if part in PARTS and not isinstance(values, Mapping):
                 raise ValueError(f"{part} must map names to numbers")
         return cls(**{part: values for part, values in record.items()})
 
@@ -190,6 +205,52 @@ def layer_parts(graph: ModelGraph, plan: Plan | None) -> LayerParts:
     )
     zeros = np.array([plan.sparsity.get(name, 0.0) for name in layers], dtype=float)
     return LayerParts(1 - zeros, *bits)
+
+
+def kept_blocks(graph: ModelGraph, plan: Plan | None) -> np.ndarray:
+    """Which of `graph.blocks` stay, bool [num_blocks]; all for None.
+
+    Raises:
+        ValueError: the plan drops a block that the network does not have.
+    """
+    names = [block.name for block in graph.blocks]
+    dropped = frozenset[str]() if plan is None else frozenset(plan.dropped)
+    if unknown := sorted(dropped - set(names)):
+        raise ValueError(
+            f"the plan drops unknown blocks {unknown}; the network has "
+            + (", ".join(names) or "none that can go")
+        )
+    return np.array([name not in dropped for name in names], dtype=bool)
+
+
+def dropped_blocks(graph: ModelGraph, plan: Plan) -> tuple[Block, ...]:
+    """The blocks that go.
+
+    Raises:
+        ValueError: as of `kept_blocks`.
+    """
+    kept = kept_blocks(graph, plan)
+    return tuple(b for b, stays in zip(graph.blocks, kept, strict=True) if not stays)
+
+
+def of_what_stays(graph: ModelGraph, plan: Plan) -> Plan:
+    """The plan without the zeros and bits of layers that lie in dropped blocks.
+
+    Raises:
+        ValueError: as of `kept_blocks`.
+    """
+    gone = {name for block in dropped_blocks(graph, plan) for name in block.operations}
+    if not gone:
+        return plan
+    layers = weighted_layers(graph.program)
+    names = {name for name, operation in layers.items() if operation.name in gone}
+    return replace(
+        plan,
+        **{
+            part: {k: v for k, v in getattr(plan, part).items() if k not in names}
+            for part in ("sparsity", "weight_bits", "act_bits")
+        },
+    )
 
 
 def _is_number(value: object) -> bool:

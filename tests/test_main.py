@@ -291,6 +291,7 @@ def test_a_plan_by_hand_says_how_many_bits_there_are(call, tiny, tmp_path):
     for other, said in (
         ({"act_bits": {"x": 8}}, "there are no layers ['x']"),
         ({"weight_bits": {"3": 1}}, "weight_bits of '3' (=1) must be >= 2"),
+        ({"dropped": ["3"]}, "the plan drops unknown blocks ['3']"),
     ):
         (tmp_path / "other.json").write_text(json.dumps({**plan, **other}))
         got = call(*tiny, "plan=other.json", f"out={tmp_path / 'no'}")

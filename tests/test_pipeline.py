@@ -20,8 +20,11 @@ from agmc.cost.model import CostModel
 from agmc.export.checkpoint import load, stored_tensors
 from agmc.export.latencies import CELLS
 from agmc.graph.trace import trace
+from agmc.graph.weighted import weighted_layers
+from agmc.models import build
+from agmc.models.random_cnn import with_statistics
 from agmc.pipeline import Pipeline
-from agmc.plan import Plan
+from agmc.plan import Plan, of_what_stays
 from agmc.plan_space import PlanSpace
 from agmc.report.progress import Progress
 from agmc.search.budgets import Budgets
@@ -45,12 +48,15 @@ def run(
     finetune=None,
     budget="macs:0.6",
     recalibrate=10,
+    net=None,
+    dropped=(),
     **options,
 ):
-    net, splits = tiny_net(), tiny_splits()
+    net, splits = net or tiny_net(), tiny_splits()
     graph = trace(net, splits.example_input())
     channels = Plan.uniform(PlanSpace(graph), keep_ratio)
-    plan = Plan(channels.keep_ratio, sparsity=sparsity or {}, **(bits or {}))
+    kept = channels.keep_ratio
+    plan = Plan(kept, sparsity=sparsity or {}, dropped=dropped, **(bits or {}))
     space = PlanSpace(graph, min_keep_ratio=0.01)
     bound = Budgets.of(budget).bind(CostModel(graph), space)
     carry_out = CarryOut(
@@ -294,6 +300,31 @@ def test_the_pruned_network_is_the_one_of_floats(tmp_path, without_onnx):
     ]
     assert times == [1, 0.5, 0.25]  # in the order in which they were handed in
     assert plain["pre_finetune"]["latencies"] == plain["compressed"]["latencies"]
+
+
+def test_a_plan_that_drops_blocks_goes_the_whole_way(tmp_path):
+    torch.manual_seed(0)
+    net = with_statistics(build("resnet8", num_classes=3, in_channels=1)).eval()
+    graph = trace(net, tiny_splits().example_input())
+    layers = weighted_layers(graph.program)
+    inside = {name for name in layers if name.startswith("layer1.0.")}
+    assert len(inside) == 2
+    _, plan, result = run(
+        tmp_path,
+        net=net,
+        dropped=["layer1.0"],
+        sparsity=dict.fromkeys(layers, 0.5),
+        finetune=Distillation(epochs=1),
+        bits={"weight_bits": dict.fromkeys(layers, 8)},
+    )
+    left = of_what_stays(graph, plan)
+    assert Plan.load(tmp_path / "plan.json") == left
+    assert left.dropped == {"layer1.0"} and set(left.sparsity) == {*layers} - inside
+    names = load(tmp_path / "compressed.safetensors").state_dict()
+    assert {n for n in layers if f"{n}.weight" in names} == {*layers} - inside
+    assert (tmp_path / "compressed.onnx").exists()
+    cost = CostModel(graph).of(plan)
+    assert result["compressed"]["macs"] == cost.macs < result["baseline"]["macs"]
 
 
 QUANTIZED = Distillation(epochs=2, learning_rate=0.01, max_gradient_norm=1.0)

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from graph_nets import graph_of
 
-from agmc.plan import Plan
+from agmc.plan import Plan, dropped_blocks, kept_blocks, of_what_stays
 
 
 def test_save_and_load(tmp_path):
@@ -47,6 +49,9 @@ def test_a_failed_save_leaves_the_old_file_alone(tmp_path, monkeypatch):
         b'{"keep_ratio": {}, "bits": {"a": 8}}',
         b'{"keep_ratio": {}, "weight_bits": {"a": 8.0}}',
         b'{"keep_ratio": {}, "sparsity": {"a": 1}}',
+        b'{"keep_ratio": {}, "dropped": "a"}',
+        b'{"keep_ratio": {}, "dropped": {"a": true}}',
+        b'{"keep_ratio": {}, "dropped": [1]}',
         b"\xff\xfe\x00",
     ],
 )
@@ -80,18 +85,22 @@ def test_sparsity_and_bits_out_of_range(part, value, message):
 
 
 def test_all_parts_of_a_plan_are_saved(tmp_path):
-    plan = Plan({"g": 0.5}, {"a": 0.9}, {"a": 4, "b": 8}, {"b": 8})
+    plan = Plan({"g": 0.5}, {"a": 0.9}, {"a": 4, "b": 8}, {"b": 8}, {"y", "x"})
     plan.save(tmp_path / "plan.json")
     assert Plan.load(tmp_path / "plan.json") == plan
     parts = json.loads((tmp_path / "plan.json").read_text())
-    assert list(parts) == ["keep_ratio", "sparsity", "weight_bits", "act_bits"]
+    names = ["keep_ratio", "sparsity", "weight_bits", "act_bits", "dropped"]
+    assert list(parts) == names and parts["dropped"] == ["x", "y"]
     digests = {
         plan.digest,
         Plan({"g": 0.5}).digest,
         Plan({"g": 0.5}, weight_bits={"a": 8}).digest,
         Plan({"g": 0.5}, act_bits={"a": 8}).digest,
+        Plan({"g": 0.5}, dropped=["x", "y"]).digest,
+        Plan({"g": 0.5}, dropped=["y"]).digest,
     }
-    assert len(digests) == 4
+    assert len(digests) == 6
+    assert Plan({}, dropped=["x", "y"]).digest == Plan({}, dropped=["y", "x"]).digest
     # What earlier versions called a plan of channels alone, episodes.jsonl included.
     assert Plan({"g": 0.5}).to_json() == {"keep_ratio": {"g": 0.5}}
     assert Plan({"conv1": 0.5, "conv2": 0.25}).digest == "273d3262567d"
@@ -109,3 +118,36 @@ def test_a_plan_does_not_follow_the_dict_it_was_made_of():
     plan = Plan(ratios)
     ratios["a"] = 7
     assert plan.keep_ratio == {"a": 0.5}
+
+
+def test_blocks_of_a_plan():
+    graph = graph_of("resnet20")
+    plan = Plan({}, dropped=["layer1.1", "layer3.2"])
+    kept = kept_blocks(graph, plan)
+    assert kept.tolist() == [True, False, True, True, True, True, False]
+    assert [b.name for b in dropped_blocks(graph, plan)] == ["layer1.1", "layer3.2"]
+    assert np.all(kept_blocks(graph, None))
+    with pytest.raises(
+        ValueError, match=r"unknown blocks \['x'\]; .* layer1.0, layer1"
+    ):
+        kept_blocks(graph, Plan({}, dropped=["x", "layer1.1"]))
+
+
+def test_layers_of_dropped_blocks_have_no_zeros_and_no_bits():
+    graph = graph_of("resnet20")
+    inside, outside, unknown = "layer1.1.conv2", "layer1.2.conv2", "nowhere"
+    names = (inside, outside, unknown)
+    plan = Plan(
+        {"layer1.1.conv1": 0.5},
+        *({name: value for name in names} for value in (0.5, 8, 4)),
+        ["layer1.1"],
+    )
+    left = of_what_stays(graph, plan)
+    assert left == Plan(
+        {"layer1.1.conv1": 0.5},  # groups are those of the whole network
+        *({outside: value, unknown: value} for value in (0.5, 8, 4)),
+        ["layer1.1"],
+    )
+    assert of_what_stays(graph, left) == left
+    whole = Plan({}, {inside: 0.5})
+    assert of_what_stays(graph, whole) is whole

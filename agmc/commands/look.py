@@ -45,6 +45,9 @@ def graph(job: Job) -> None:
     page, _ = write_graph_page(traced, job.directory, title=job.network)
     for reason in traced.unprunable:
         _log.info("%s", reason)
+    if traced.blocks:
+        names = ", ".join(block.name for block in traced.blocks)
+        _log.info("blocks that a plan can drop: %s", names)
     cost = cost_of(traced)
     _log.info(
         "%d operations, %d channel groups, %s MACs, %s parameters",

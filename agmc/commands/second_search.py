@@ -71,5 +71,7 @@ def second_search(
         **{name: rooms[name] for name in same},
     )
     watch.finish(found.episodes)
-    both = dataclasses.replace(found.plan, keep_ratio=plan.keep_ratio)
+    both = dataclasses.replace(
+        found.plan, keep_ratio=plan.keep_ratio, dropped=plan.dropped
+    )
     return both, bound, {"budget": str(second.budgets), **found.summary()}

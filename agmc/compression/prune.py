@@ -1,4 +1,4 @@
-"""Physical removal of channels: nn.Module x Plan -> a new, smaller nn.Module."""
+"""Physical removal of channels and blocks: nn.Module x Plan -> a smaller nn.Module."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from agmc.compression.literals import rewrite_literals
 from agmc.compression.original_class import in_original_class
 from agmc.compression.quantize import Quantization
 from agmc.compression.sparsify import sparsify
+from agmc.graph.blocks import without_blocks
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.network import GraphNetwork
 from agmc.graph.trace import trace
-from agmc.plan import Plan, kept_channels
+from agmc.plan import Plan, dropped_blocks, kept_channels, of_what_stays
 
 
 def compress(
@@ -36,7 +37,7 @@ def compress(
         model: a trained network.
         plan: for every channel group the share of channels to keep; for every layer the
             share of the weights that are left to set to zero, and the bits of its
-            weights and of its input.
+            weights and of its input; the blocks that go as a whole.
         example_input: a Tensor or a tuple of Tensors, batch first.
         importance: scores the channels; those with the highest stay.
         gradients: of the loss, for importances that need them; see
@@ -49,22 +50,25 @@ def compress(
     Returns:
         The smaller network in evaluation mode; of the same class where its code still
         computes the right thing (see `in_original_class`), else a `GraphNetwork` with
-        the literals of the code rewritten. Batch norm statistics are those of the
-        original: recalibrate or fine-tune it. Under a plan with bits it is a
-        `GraphNetwork` without the batch norms that can be folded; fine-tune the network
-        of the same plan without bits first, and `Quantization.apply` the bits then.
+        the literals of the code rewritten, as it always is where blocks were dropped.
+        Batch norm statistics are those of the original: recalibrate or fine-tune it.
+        Under a plan with bits it is a `GraphNetwork` without the batch norms that can
+        be folded; fine-tune the network of the same plan without bits first, and
+        `Quantization.apply` the bits then.
 
     Raises:
-        ValueError: the network cannot be traced, the plan names other groups or
-            layers, or there is nothing to measure the activations on.
+        ValueError: the network cannot be traced, the plan names other groups, layers
+            or blocks, or there is nothing to measure the activations on.
     """
     graph = trace(model, example_input)
     pruner = Pruner(model, graph, importance=importance, gradients=gradients)
     small = pruner.prune(plan)
+    plan = of_what_stays(graph, plan)
     sparsify(small, plan.sparsity)
     if plan.rounds:
         return (quantization or Quantization()).apply(small, plan, calibration)
-    return in_original_class(model, small, example_input)
+    # The model's own code would run the blocks that are gone.
+    return small if plan.dropped else in_original_class(model, small, example_input)
 
 
 class Pruner:
@@ -99,14 +103,16 @@ class Pruner:
         ]
 
     def prune(self, plan: Plan) -> GraphNetwork:
-        """The network without the channels that go, in evaluation mode.
+        """The network without the channels and blocks that go, in evaluation mode.
 
         Of the plan's sparsity nothing is carried out: see `sparsify`.
 
         Rebuilt from the traced operations with every number of channels mended, so it
-        is right whatever the model's own code says.
+        is right whatever the model's own code says. Channels first: they hang together
+        by the blocks that go as well, and their groups are those of the whole network.
         """
         program, positions = rewrite_literals(self.graph, self._removed_atoms(plan))
+        program = without_blocks(program, dropped_blocks(self.graph, plan))
         read = {*program.parameters, *program.buffers}
         state = {}
         kept = self.kept_positions(plan)
@@ -129,7 +135,14 @@ class Pruner:
 
         Weights, biases and batch norm are zeroed at the same positions, so that in
         evaluation mode it computes what `prune` computes. For comparison only.
+
+        Raises:
+            ValueError: the plan drops blocks, which no zeros can.
         """
+        if plan.dropped:
+            raise ValueError(
+                f"zeros do not drop blocks {sorted(plan.dropped)}; compare with `prune`"
+            )
         masked = copy.deepcopy(self.model)
         state = self.graph.state_of(masked)
         with torch.no_grad():

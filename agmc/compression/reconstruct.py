@@ -121,6 +121,8 @@ class Reconstruction:
                 stays = kept.get((weight, 1))
                 if stays is None or path not in self._moments:
                     continue
+                if weight not in tensors:  # its block was dropped
+                    continue
                 old = self._weights[weight].flatten(1).float().cpu()
                 rows = kept.get((weight, 0))
                 if rows is not None:

@@ -19,12 +19,22 @@ class ActivationMemory:
     they were read, outputs to the end. What an operator needs inside is not counted,
     nor are parameters.
 
+    With dropped blocks: the most of the steps that are left, each of them as in the
+    whole network. That is what is taken, or more: the input of a block is alive until
+    its output is, and no larger, so that one of them always stands for what is left of
+    both; both are counted where others read the input later on. Where the input of a
+    block is a part of something larger, that stays as long as the output does, so it is
+    counted that long.
+
     Args:
         graph: the traced network.
         widths: its closed forms.
+        removable: whether blocks can be dropped.
     """
 
-    def __init__(self, graph: ModelGraph, widths: Widths) -> None:
+    def __init__(
+        self, graph: ModelGraph, widths: Widths, *, removable: bool = False
+    ) -> None:
         names = list(graph.tensors)
         row = {name: i for i, name in enumerate(names)}
         home = _homes(graph)
@@ -40,6 +50,8 @@ class ActivationMemory:
                 born[operation.name] = step
         for name, owner in home.items():
             dies[owner] = max(dies.get(owner, 0), last.get(name, born.get(owner, 0)))
+        if removable:
+            _outlive_blocks(graph, home, dies)
         item_sizes = np.array(
             [float(getattr(torch, graph.tensors[n].dtype).itemsize) for n in names]
         )
@@ -51,11 +63,33 @@ class ActivationMemory:
         alive *= item_sizes
         self._slopes = np.ascontiguousarray((alive @ slopes).T)
         self._offsets = alive @ offsets
+        self._presence = widths.presence
+        self._regions = widths.presence.rows(graph.operations)
 
-    def __call__(self, counts: np.ndarray) -> np.ndarray:
-        """Bytes, float64 [...], for counts int [..., num_groups]."""
+    def __call__(
+        self, counts: np.ndarray, kept: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Bytes, float64 [...]; counts [..., num_groups], kept [..., num_blocks]."""
         steps = np.asarray(counts, dtype=float) @ self._slopes + self._offsets
+        if kept is not None:
+            steps = steps * self._presence.regions(kept)[..., self._regions]
         return steps.max(-1, initial=0.0)
+
+
+def _outlive_blocks(
+    graph: ModelGraph, home: dict[str, str], dies: dict[str, int]
+) -> None:
+    """Lets what is larger than the input of a block live as long as the output."""
+
+    def size(name: str) -> int:
+        return int(np.prod(graph.tensors[name].shape, dtype=np.int64))
+
+    ends: dict[str, int] = {}
+    for block in reversed(graph.blocks):
+        source, end = home[block.input], home[block.output]
+        ends[source] = max(ends.get(source, 0), ends.get(end, 0), dies[end])
+        if size(source) > size(block.input):
+            dies[source] = max(dies[source], ends[source])
 
 
 def _linear_elements(

@@ -104,10 +104,15 @@ class EnergyModel:
         tensors = {name: i for i, name in enumerate(graph.tensors)}
         parameters = {name: i for i, name in enumerate(self._widths.parameters)}
         heads = {name: i for i, name in enumerate(self._widths.operations)}
-        self._per_mac = np.zeros(len(heads))
-        self._per_element = np.zeros(len(tensors))
-        self._per_weight = np.zeros(len(parameters))
-        for operation in graph.program.operations:
+        # For each region: what an operator of a dropped block moves goes with it.
+        presence = self._widths.presence
+        self._per_mac = np.zeros((len(heads), presence.num_regions))
+        self._per_element = np.zeros((len(tensors), presence.num_regions))
+        self._per_weight = np.zeros((len(parameters), presence.num_regions))
+        rows = presence.rows(graph.operations)
+        for operation, row in zip(graph.program.operations, rows, strict=True):
+            if operation.kind == "sym_size":
+                continue  # asks for a number, moves nothing
             found = table.of(operation.kind)
             if found is None:
                 raise ValueError(
@@ -116,22 +121,27 @@ class EnergyModel:
                 )
             mac, byte = found
             if operation.name in heads:
-                self._per_mac[heads[operation.name]] += mac
+                self._per_mac[heads[operation.name], row] += mac
             if is_view(operation):
                 continue
             for name in (*operation.refs(), operation.name):
                 if name in tensors:
                     width = _item_size(graph.tensors[name].dtype)
-                    self._per_element[tensors[name]] += byte * width
+                    self._per_element[tensors[name], row] += byte * width
                 elif name in parameters:
                     width = _item_size(graph.parameters[name].dtype)
-                    self._per_weight[parameters[name]] += byte * width
+                    self._per_weight[parameters[name], row] += byte * width
 
-    def evaluate(self, counts: np.ndarray) -> np.ndarray:
-        """Millijoules of many plans at once; never falls when a count grows.
+    def evaluate(
+        self, counts: np.ndarray, kept: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Millijoules of many plans at once.
+
+        Never falls when a count grows or a block is kept.
 
         Args:
             counts: kept channels, int [..., num_groups].
+            kept: the blocks that stay, bool [..., num_blocks]; None for all.
 
         Returns:
             float64 [...].
@@ -141,7 +151,9 @@ class EnergyModel:
             + self._widths.activation_elements(counts) @ self._per_element
             + self._widths.numels(counts) @ self._per_weight
         )
-        return picojoules * 1e-9
+        if kept is not None:
+            picojoules = picojoules * self._widths.presence.regions(kept)
+        return picojoules.sum(-1) * 1e-9
 
 
 def _item_size(dtype: str) -> int:

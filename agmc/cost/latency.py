@@ -29,6 +29,7 @@ _ALIGNMENT = 4
 
 #: (channels in, channels out, elements of what follows) of one unit.
 Shape = tuple[int, int, int]
+_FOLLOWING = 2
 #: Milliseconds by runtime, and how many measurements they are the mean of.
 Entry = tuple[float, float, int]
 
@@ -123,7 +124,13 @@ class LatencyModel:
             coefficients = [fits[self.units[row].family] for row in rows]
             self._kinds[kind] = rows, np.stack(coefficients, axis=1)
 
-    def evaluate(self, counts: np.ndarray, *, runtime: str = "onnx") -> np.ndarray:
+    def evaluate(
+        self,
+        counts: np.ndarray,
+        kept: np.ndarray | None = None,
+        *,
+        runtime: str = "onnx",
+    ) -> np.ndarray:
         """Milliseconds of many plans at once.
 
         Never falls when a count of at least 16 grows by a multiple of 16; may fall when
@@ -132,22 +139,38 @@ class LatencyModel:
 
         Args:
             counts: kept channels, int [..., num_groups].
+            kept: the blocks that stay, bool [..., num_blocks]; None for all.
             runtime: one of `RUNTIMES`.
 
         Returns:
             float64 [...].
         """
-        return self.by_unit(counts, runtime=runtime).sum(-1)
+        return self.by_unit(counts, kept, runtime=runtime).sum(-1)
 
-    def by_unit(self, counts: np.ndarray, *, runtime: str = "onnx") -> np.ndarray:
+    def by_unit(
+        self,
+        counts: np.ndarray,
+        kept: np.ndarray | None = None,
+        *,
+        runtime: str = "onnx",
+    ) -> np.ndarray:
         """The same for every unit of `self.units`: float64 [..., num_units].
+
+        Of a unit whose operator is dropped with its block, what follows outside of the
+        block is left.
 
         Raises:
             ValueError: no such runtime.
         """
-        return self._sum_of_terms(counts, runtime, _times)
+        return self._sum_of_terms(counts, kept, runtime, _times)
 
-    def ceiling(self, counts: np.ndarray, *, runtime: str = "onnx") -> np.ndarray:
+    def ceiling(
+        self,
+        counts: np.ndarray,
+        kept: np.ndarray | None = None,
+        *,
+        runtime: str = "onnx",
+    ) -> np.ndarray:
         """The least number >= `evaluate`, unit by unit, that grows with every count.
 
         For each unit the running maximum `max f(in', out')` over `in' <= in` and
@@ -155,11 +178,12 @@ class LatencyModel:
         a search may go by "more channels are never faster". Arguments and result as
         those of `evaluate`.
         """
-        return self._sum_of_terms(counts, runtime, _highest).sum(-1)
+        return self._sum_of_terms(counts, kept, runtime, _highest).sum(-1)
 
     def _sum_of_terms(
         self,
         counts: np.ndarray,
+        kept: np.ndarray | None,
         runtime: str,
         times: Callable[[np.ndarray, str, np.ndarray], np.ndarray],
     ) -> np.ndarray:
@@ -167,11 +191,17 @@ class LatencyModel:
         if runtime not in RUNTIMES:
             raise ValueError(f"runtime {runtime!r} is none of {', '.join(RUNTIMES)}")
         column = RUNTIMES.index(runtime)
-        shapes = np.rint(self._units.shapes(counts))
+        shapes = np.rint(self._units.shapes(counts, kept))
         result = np.empty(shapes.shape[:-1])
+        alone = np.empty(shapes.shape[:-1])
         for kind, (rows, fits) in self._kinds.items():
             result[..., rows] = times(shapes[..., rows, :], kind, fits[column])
-        return result
+            alone[..., rows] = shapes[..., rows, _FOLLOWING] * fits[column][:, -1]
+        return (
+            result
+            if kept is None
+            else np.where(self._units.present(kept), result, alone)
+        )
 
 
 def _fit(entries: Mapping[Shape, Entry], kind: str) -> np.ndarray:
@@ -235,7 +265,7 @@ def _largest(channels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _terms(shapes: np.ndarray, kind: str) -> np.ndarray:
-    """What the time of a unit is a sum of, float64 [..., terms].
+    """What the time of a unit is a sum of, float64 [..., terms]; last what follows it.
 
     A convolution whose input channels are no multiple of 4 leaves the blocked layout
     (inputs below one block have kernels of their own): these cases have own terms.

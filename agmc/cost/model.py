@@ -9,15 +9,21 @@ import numpy as np
 import torch
 
 from agmc.cost.activations import ActivationMemory
+from agmc.cost.description import bytes_around_tensors, bytes_by_region
 from agmc.cost.energy import EnergyModel
 from agmc.cost.latency import LatencyModel
 from agmc.cost.rounded import Rounded
-from agmc.cost.storage import packed_json, tensor_record
 from agmc.cost.tables import Tables
 from agmc.graph.model_graph import ModelGraph
-from agmc.graph.program import program_to_json
 from agmc.graph.widths import Widths
-from agmc.plan import FLOAT_BITS, LayerParts, Plan, kept_channels, layer_parts
+from agmc.plan import (
+    FLOAT_BITS,
+    LayerParts,
+    Plan,
+    kept_blocks,
+    kept_channels,
+    layer_parts,
+)
 
 #: Whole numbers that follow from network and plan alone.
 METRICS = ("macs", "params", "bytes", "activation_bytes", "bops")
@@ -25,18 +31,8 @@ METRICS = ("macs", "params", "bytes", "activation_bytes", "bops")
 #: Metrics that are summed up from `Tables`: milliseconds and millijoules for one input.
 TABLE_METRICS = ("latency", "energy")
 
-#: What stands around description and data in the file.
-_HEADER_BYTES = 256
-
-#: Shapes of a pruned network repeat less than those of the original, so that zlib makes
-#: them longer by up to so many bytes a tensor.
-_BYTES_PER_SHAPE = 2
-
 #: By how much a file with zeros may be larger than expected.
 _ROOM_FOR_CHANCE = 1.02
-
-#: So that a budget on bytes holds for the file with what its writer says of it.
-_ROOM_FOR_INFO = 1024
 
 
 @dataclass(frozen=True)
@@ -115,19 +111,14 @@ class CostModel:
         self._item_sizes = np.array(
             [float(getattr(torch, spec.dtype).itemsize) for spec in specs]
         )
-        description = {
-            "program": program_to_json(graph.program),
-            "tensors": [tensor_record(spec.shape, spec.dtype) for spec in specs],
-        }
-        self._description_bytes = (
-            len(packed_json(description))
-            + len(specs) * _BYTES_PER_SHAPE
-            + _HEADER_BYTES
-            + _ROOM_FOR_INFO
-        )
+        self._around_tensors = bytes_around_tensors(graph)
 
     def evaluate(
-        self, metric: str, counts: np.ndarray, parts: LayerParts | None = None
+        self,
+        metric: str,
+        counts: np.ndarray,
+        parts: LayerParts | None = None,
+        kept: np.ndarray | None = None,
     ) -> np.ndarray:
         """One metric of many plans at once.
 
@@ -136,40 +127,51 @@ class CostModel:
                 `bytes` and `bops` alone.
             counts: kept channels, int [..., num_groups], in the order of the groups.
             parts: zeros and bits of the same plans; None: there are none.
+            kept: the blocks that stay, bool [..., num_blocks], in the order of
+                `graph.blocks`; None for all. Leading dimensions broadcast.
 
         Returns:
             int64 [...], and float64 for `TABLE_METRICS`; never falls when a count, a
-            density or a number of bits grows, but for `latency` (see `ceiling`).
+            density or a number of bits grows, but for `latency` (see `ceiling`), or
+            when a block is kept.
 
         Raises:
             ValueError: no such metric, or no table for it.
         """
         if metric == "latency":
-            return self._latency.evaluate(counts)
+            return self._latency.evaluate(counts, kept)
         if metric == "energy":
-            return self._energy.evaluate(counts)
+            return self._energy.evaluate(counts, kept)
         if metric == "macs":
-            values = self.widths.total_macs(counts)
+            values = self.widths.total_macs(counts, kept)
         elif metric == "params":
-            values = self.widths.numels(counts) @ self._trainable
+            values = self.widths.numels(counts, kept) @ self._trainable
         elif metric == "bytes":
-            payload = self.widths.numels(counts) @ self._item_sizes
-            values = payload + self._description_bytes
+            payload = self.widths.numels(counts, kept) @ self._item_sizes
+            values = payload + self._around_tensors
+            if kept is not None:
+                gone = 1 - self.widths.presence.regions(kept)
+                values = values - gone @ self._described
             if parts is not None:
-                values = values - self._rounded.bytes_saved(counts, parts)
+                values = values - self._rounded.bytes_saved(counts, parts, kept)
         elif metric == "activation_bytes":
-            values = self._activations(counts)
+            memory = self._activations if kept is None else self._activations_left
+            values = memory(counts, kept)
         elif metric == "bops":
-            values = self.widths.total_macs(counts) * FLOAT_BITS**2
+            values = self.widths.total_macs(counts, kept) * FLOAT_BITS**2
             if parts is not None:
-                values = self._rounded.bops(counts, parts)
+                values = self._rounded.bops(counts, parts, kept)
         else:
             known = ", ".join((*METRICS, *TABLE_METRICS))
             raise ValueError(f"metric {metric!r} is none of {known}")
         return np.rint(values).astype(np.int64)
 
     def ceiling(
-        self, metric: str, counts: np.ndarray, parts: LayerParts | None = None
+        self,
+        metric: str,
+        counts: np.ndarray,
+        parts: LayerParts | None = None,
+        kept: np.ndarray | None = None,
     ) -> np.ndarray:
         """`evaluate`, raised where a limit could not be held to it.
 
@@ -178,8 +180,8 @@ class CostModel:
         runs of zeros in it are is a matter of chance.
         """
         if metric == "latency":
-            return self._latency.ceiling(counts)
-        values = self.evaluate(metric, counts, parts)
+            return self._latency.ceiling(counts, kept)
+        values = self.evaluate(metric, counts, parts, kept)
         if metric == "bytes" and parts is not None and (parts.density < 1).any():
             values = np.ceil(values * _ROOM_FOR_CHANCE).astype(np.int64)
         return values
@@ -195,23 +197,31 @@ class CostModel:
         given = zip(TABLE_METRICS, held, strict=True)
         return (*METRICS, *(name for name, table in given if table is not None))
 
-    def cost(self, counts: np.ndarray, parts: LayerParts | None = None) -> Cost:
-        """All of `metrics` of one plan; counts int [num_groups]."""
-        return Cost(**{m: self.evaluate(m, counts, parts).item() for m in self.metrics})
+    def cost(
+        self,
+        counts: np.ndarray,
+        parts: LayerParts | None = None,
+        kept: np.ndarray | None = None,
+    ) -> Cost:
+        """All of `metrics` of one plan; arguments as those of `evaluate`."""
+        values = {m: self.evaluate(m, counts, parts, kept) for m in self.metrics}
+        return Cost(**{metric: value.item() for metric, value in values.items()})
 
     def of(self, plan: Plan | None) -> Cost:
-        """All of `metrics` of a plan, its zeros and bits included.
+        """All of `metrics` of a plan, its zeros, bits and dropped blocks included.
 
         Args:
             plan: None: the network itself.
 
         Raises:
-            ValueError: the plan names a group or layer that the network does not have.
+            ValueError: the plan names a group, layer or block that the network does not
+                have.
         """
+        plan = Plan({}) if plan is None else plan
         counts = kept_channels(self.graph, plan)
-        if plan is None or not plan.layers:
-            return self.cost(counts)
-        return self.cost(counts, layer_parts(self.graph, plan))
+        kept = kept_blocks(self.graph, plan) if plan.dropped else None
+        parts = layer_parts(self.graph, plan) if plan.layers else None
+        return self.cost(counts, parts, kept)
 
     def by_layer(self, counts: np.ndarray) -> tuple[LayerCost, ...]:
         """The layers that multiply or hold parameters, in execution order.
@@ -245,8 +255,16 @@ class CostModel:
         return Rounded(self.widths, codebooks=self._codebooks)
 
     @cached_property
+    def _described(self) -> np.ndarray:
+        return bytes_by_region(self.graph, self.widths.presence)
+
+    @cached_property
     def _activations(self) -> ActivationMemory:
         return ActivationMemory(self.graph, self.widths)
+
+    @cached_property
+    def _activations_left(self) -> ActivationMemory:
+        return ActivationMemory(self.graph, self.widths, removable=True)
 
     @cached_property
     def _latency(self) -> LatencyModel:

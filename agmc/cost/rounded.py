@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agmc.cost.storage import bitmap_bits, plain_bits, stored_bits
+from agmc.graph.blocks import without_blocks
 from agmc.graph.foldable import foldable_norms
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.program import argument, name_of
@@ -24,8 +25,10 @@ _BYTES_PER_CODEBOOK = -15
 class Rounded:
     """Bytes and bit operations of plans that do more than remove channels.
 
-    Arguments named `counts` are kept channels, int [..., num_groups], and `parts` say
-    the rest of the same plans; results have the shape of the leading dimensions.
+    Arguments named `counts` are kept channels, int [..., num_groups], `parts` say what
+    the same plans say of layers, and `kept` which blocks stay, bool [..., num_blocks],
+    None for all; results have the shape of the leading dimensions. What `parts` say of
+    layers in dropped blocks counts for nothing.
 
     Args:
         widths: of the network.
@@ -56,25 +59,31 @@ class Rounded:
             if name_of(argument(layer, 2)) is None:
                 self._folded[place[name_of(norm.args[3]) or ""]] -= 1
         self._reads: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+        self._regions = widths.presence.rows(op.name for op in layers.values())
 
-    def bops(self, counts: np.ndarray, parts: LayerParts) -> np.ndarray:
+    def bops(
+        self, counts: np.ndarray, parts: LayerParts, kept: np.ndarray | None = None
+    ) -> np.ndarray:
         """Multiply-adds x bits of the weight x bits of the input, over all operations.
 
         Returns:
             float64 [...].
         """
-        macs = self._widths.macs(counts)
+        macs = self._widths.macs(counts, kept)
         bits = np.full(macs.shape, float(FLOAT_BITS**2))
         bits[..., self._work] = parts.weight_bits * parts.act_bits
         return (macs * bits).sum(-1)
 
-    def bytes_saved(self, counts: np.ndarray, parts: LayerParts) -> np.ndarray:
-        """How many bytes a file is smaller than that of the channels alone.
+    def bytes_saved(
+        self, counts: np.ndarray, parts: LayerParts, kept: np.ndarray | None = None
+    ) -> np.ndarray:
+        """How many bytes a file is smaller than that of channels and blocks alone.
 
         Returns:
             float64 [...]; never rises when anything of a plan grows.
         """
-        every = self._widths.numels(counts)
+        every = self._widths.numels(counts, kept)
+        parts = parts if kept is None else self._present(parts, kept)
         numels, bits = every[..., self._weights], parts.weight_bits
         has_bits = bits < FLOAT_BITS
         if self._codebooks:  # no number without weight
@@ -94,7 +103,7 @@ class Rounded:
         saved = gained.sum(-1)
         folds = has_bits.any(-1) | (parts.act_bits < FLOAT_BITS).any(-1)
         saved += np.where(folds, FLOAT_BITS * (every @ self._folded), 0)
-        values = self._rounded_values(parts.act_bits)
+        values = self._rounded_values(parts.act_bits, kept)
         by_weight = _BYTES_PER_CODEBOOK if self._codebooks else _BYTES_PER_WEIGHT
         described = by_weight * has_bits.sum(-1)
         described = np.where(
@@ -102,16 +111,30 @@ class Rounded:
         )
         return (saved - 2 * FLOAT_BITS * values) / 8 - described
 
-    def _rounded_values(self, act_bits: np.ndarray) -> np.ndarray:
+    def _present(self, parts: LayerParts, kept: np.ndarray) -> LayerParts:
+        """The same, with nothing said of layers in dropped blocks."""
+        there = self._widths.presence.regions(kept)[..., self._regions] > 0
+        usual = LayerParts(*map(np.asarray, (1.0, FLOAT_BITS, FLOAT_BITS)))
+        return LayerParts(
+            *(np.where(there, p, n) for p, n in zip(parts, usual, strict=True))
+        )
+
+    def _rounded_values(
+        self, act_bits: np.ndarray, kept: np.ndarray | None
+    ) -> np.ndarray:
         """How many activations are rounded, once more for readers of fewer bits."""
+        blocks = np.ones(len(self._graph.blocks), dtype=bool) if kept is None else kept
+        blocks = np.broadcast_to(blocks, (*act_bits.shape[:-1], np.shape(blocks)[-1]))
         flat = act_bits.reshape(-1, act_bits.shape[-1])
         # The bits of what is added or averaged stand behind those of the layers.
         flat = np.pad(flat, ((0, 0), (0, 1)), constant_values=RESIDUAL_BITS)
         asked = flat[:, :-1] < FLOAT_BITS
+        num_layers = asked.shape[1]
+        asked = np.hstack([asked, blocks.reshape(len(flat), -1)])
         found = np.zeros(len(flat))
         for pattern in np.unique(asked, axis=0):
             rows = (asked == pattern).all(1)
-            layers, ends = self._reads_of(pattern)
+            layers, ends = self._reads_of(pattern[:num_layers], pattern[num_layers:])
             if len(ends):
                 bits = flat[rows][:, layers]
                 most = np.maximum.reduceat(bits, ends, axis=1)
@@ -120,16 +143,22 @@ class Rounded:
                 found[rows] = len(ends) + again.sum(1)
         return found.reshape(act_bits.shape[:-1])
 
-    def _reads_of(self, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _reads_of(
+        self, asked: np.ndarray, kept: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Of all that is read rounded: whose bits count, and where a source begins.
 
         Args:
             asked: which layers have bits for their input, bool [num_layers].
+            kept: which blocks stay, bool [num_blocks].
         """
-        key = asked.tobytes()
+        key = asked.tobytes() + kept.tobytes()
         if key not in self._reads:
             chosen = [n for n, one in zip(self._names, asked, strict=True) if one]
-            reads = rounded_reads(self._graph.program, chosen)
+            blocks = zip(self._graph.blocks, kept, strict=True)
+            dropped = [block for block, stays in blocks if not stays]
+            program = without_blocks(self._graph.program, dropped)
+            reads = rounded_reads(program, chosen)
             reads.sort(key=lambda read: read.source)
             layers = [self._names.index(r.layer) if r.layer else -1 for r in reads]
             sources = [read.source for read in reads]

@@ -65,16 +65,32 @@ class Units:
                 )
             )
         self.units = tuple(units)
+        self._regions = widths.presence.rows(unit.name for unit in units)
+        self._regions_of_tensors = widths.presence.rows(rows)
         self._following = np.array(sums).T.reshape(len(rows), len(units))
         self._offsets = np.array([[offset for offset, _ in two] for two in forms])
         self._slopes = np.array([[slope for _, slope in two] for two in forms])
 
-    def shapes(self, counts: np.ndarray) -> np.ndarray:
-        """Float64 [..., num_units, 3] for counts int [..., num_groups]."""
+    def shapes(self, counts: np.ndarray, kept: np.ndarray | None = None) -> np.ndarray:
+        """Float64 [..., num_units, 3] for counts int [..., num_groups].
+
+        Where `kept`, bool [..., num_blocks], drops blocks, none of their operations
+        follows any unit; units of theirs keep their channels.
+        """
         counts = np.asarray(counts, dtype=float)
         sizes = np.einsum("...g,usg->...us", counts, self._slopes) + self._offsets
-        following = self._widths.activation_elements(counts) @ self._following
+        elements = self._widths.activation_elements(counts)
+        if kept is not None:
+            regions = self._widths.presence.regions(kept)
+            elements = elements * regions[..., self._regions_of_tensors]
+        following = elements @ self._following
+        lead = np.broadcast_shapes(sizes.shape[:-2], following.shape[:-1])
+        sizes = np.broadcast_to(sizes, (*lead, *sizes.shape[-2:]))
         return np.concatenate([sizes, following[..., None]], axis=-1)
+
+    def present(self, kept: np.ndarray) -> np.ndarray:
+        """Whether the operation that names a unit stays, 0 or 1 [..., num_units]."""
+        return self._widths.presence.regions(kept)[..., self._regions]
 
 
 def _parts(graph: ModelGraph, heads: frozenset[str]) -> list[list[Operation]]:

@@ -116,9 +116,26 @@ class Shuffle:
     order: np.ndarray
 
 
+@dataclass(frozen=True)
+class Block:
+    """Operations that can go as one: what is left of them is their input.
+
+    Attributes:
+        name: the module that its parameters lie in (unique).
+        input: the value that takes the place of its output.
+        output: the value that others read of it, of the shape of its input.
+        operations: names of all that goes, in execution order; `output` is the last.
+    """
+
+    name: str
+    input: str
+    output: str
+    operations: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class ModelGraph:
-    """A traced network: operations, shapes, parameters and channel groups.
+    """A traced network: operations, shapes, parameters, channel groups and blocks.
 
     Attributes:
         program: the operations in execution order; runs again as `GraphNetwork`.
@@ -135,6 +152,8 @@ class ModelGraph:
         sources: operation name -> line of the forward code, "resnet.py:102"; empty
             where there is nothing to say of any.
         constants: name -> tensor that the forward code holds outside the state dict.
+        blocks: what can be dropped as a whole, in execution order of the outputs; any
+            of them without the others.
     """
 
     program: Program
@@ -148,6 +167,7 @@ class ModelGraph:
     integers: Mapping[str, np.ndarray] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, Tensor] = field(default_factory=dict)
+    blocks: tuple[Block, ...] = ()
 
     @property
     def operations(self) -> Mapping[str, Operation]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from agmc.graph.blocks import find_blocks
 from agmc.graph.capture import Capture, capture
 from agmc.graph.groups import find_groups
 from agmc.graph.in_place import without_writes
@@ -85,6 +86,7 @@ def trace(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> ModelGr
         integers=integers,
         sources=captured.sources,
         constants={n: v for n, v in captured.constants.items() if n in program.buffers},
+        blocks=find_blocks(program, live),
     )
 
 

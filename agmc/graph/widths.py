@@ -8,6 +8,7 @@ import numpy as np
 
 from agmc.graph.mixing_rules import product_of
 from agmc.graph.model_graph import ModelGraph
+from agmc.graph.presence import Presence
 from agmc.graph.program import Operation
 
 _CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
@@ -43,7 +44,9 @@ class Widths:
         ValueError: an operator multiplies in a way that has no closed form here.
 
     Arguments named `counts` are kept channels, int [..., num_groups], in the order of
-    `graph.groups`; results have the shape of the leading dimensions.
+    `graph.groups`; `kept` are the blocks that stay, bool [..., num_blocks], in that of
+    `graph.blocks`, None for all. Leading dimensions broadcast, and are those of the
+    results.
     """
 
     def __init__(self, graph: ModelGraph) -> None:
@@ -63,18 +66,28 @@ class Widths:
         for term, (row, _) in enumerate(terms):
             self._operation_of[term, row] = 1
         self._activations: _Products | None = None
+        self.presence = Presence(graph)
+        self._regions = self.presence.rows(self.operations)
 
-    def numels(self, counts: np.ndarray) -> np.ndarray:
+    def numels(self, counts: np.ndarray, kept: np.ndarray | None = None) -> np.ndarray:
         """Elements of every parameter and buffer, float64 [..., num_parameters]."""
-        return self._numels(counts)
+        numels = self._numels(counts)
+        return numels if kept is None else numels * self.presence.parameters(kept)
 
-    def macs(self, counts: np.ndarray) -> np.ndarray:
+    def macs(self, counts: np.ndarray, kept: np.ndarray | None = None) -> np.ndarray:
         """Multiply-adds for one input of every operation of `self.operations`."""
-        return self._work(counts) @ self._operation_of
+        macs = self._work(counts) @ self._operation_of
+        if kept is None:
+            return macs
+        return macs * self.presence.regions(kept)[..., self._regions]
 
-    def total_macs(self, counts: np.ndarray) -> np.ndarray:
+    def total_macs(
+        self, counts: np.ndarray, kept: np.ndarray | None = None
+    ) -> np.ndarray:
         """Multiply-adds for one input, float64 [...]."""
-        return self._work(counts).sum(-1)
+        if kept is None:
+            return self._work(counts).sum(-1)
+        return self.macs(counts, kept).sum(-1)
 
     def activation_elements(self, counts: np.ndarray) -> np.ndarray:
         """Elements of every activation of `graph.tensors`, float64 [..., number]."""
@@ -86,12 +99,12 @@ class Widths:
             )
         return self._activations(counts)
 
-    def macs_by_operation(self, counts: np.ndarray) -> dict[str, int]:
+    def macs_by_operation(
+        self, counts: np.ndarray, kept: np.ndarray | None = None
+    ) -> dict[str, int]:
         """Operation name -> multiply-adds for one input, of one plan."""
-        return {
-            name: int(value)
-            for name, value in zip(self.operations, self.macs(counts), strict=True)
-        }
+        macs = self.macs(counts, kept)
+        return {n: int(value) for n, value in zip(self.operations, macs, strict=True)}
 
     def size_form(self, size: _Size) -> tuple[float, np.ndarray]:
         """A size as `constant + counts @ repeats`; repeats float64 [num_groups]."""

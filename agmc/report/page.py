@@ -129,7 +129,7 @@ def _keep_bars(record: RunRecord) -> str:
 
 
 def _layers(plan: Plan) -> list[str]:
-    """Sections of what a plan says of layers; none where it says nothing."""
+    """Sections of what a plan says of layers and blocks; none where it says nothing."""
     sections = []
     for part, what in (("weight_bits", "weights"), ("act_bits", "inputs")):
         bits: Mapping[str, int] = getattr(plan, part)
@@ -143,6 +143,9 @@ def _layers(plan: Plan) -> list[str]:
         shares = [(name, s, share_text(s)) for name, s in plan.sparsity.items()]
         chart = charts.bars(shares, title="Share of weights that are zero, by layer")
         sections.append(page_section("Zeros", chart))
+    if plan.dropped:
+        names = _escape(", ".join(sorted(plan.dropped)))
+        sections.append(page_section("Dropped blocks", f"<p>{names}</p>"))
     return sections
 
 

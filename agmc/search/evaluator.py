@@ -13,7 +13,7 @@ from agmc.compression.sparsify import sparsify
 from agmc.cost.model import Cost, CostModel
 from agmc.data import Splits
 from agmc.graph.network import GraphNetwork
-from agmc.plan import Plan
+from agmc.plan import Plan, of_what_stays
 from agmc.search.repair import check_repair, reconstruction_of
 from agmc.training import (
     Execution,
@@ -132,12 +132,13 @@ class Evaluator:
             return replace(known, seconds=seconds, cached=True)
         module: nn.Module
         by = self._execution
-        if plan.rounds:
-            measured = self._measured_network(plan)
-            module, by = self._quantization.rounded(measured, plan), exact(by)
+        left = of_what_stays(self._pruner.graph, plan)
+        if left.rounds:
+            measured = self._measured_network(left)
+            module, by = self._quantization.rounded(measured, left), exact(by)
             by.place(module)
         else:
-            module = self._repaired(plan)
+            module = self._repaired(left)
         share = accuracy(module, self._search, execution=by)
         cost = self._cost(plan)
         seconds = time.perf_counter() - started
@@ -152,7 +153,8 @@ class Evaluator:
     def _repaired(self, plan: Plan) -> GraphNetwork:
         """What channels and zeros of a plan leave, on the device."""
         small = self._pruner.prune(plan)
-        whole = not plan.sparsity and all(r == 1 for r in plan.keep_ratio.values())
+        channels = all(ratio == 1 for ratio in plan.keep_ratio.values())
+        whole = channels and not plan.sparsity and not plan.dropped
         if self._reconstruction is not None and not whole:
             self._reconstruction.apply(small, self._pruner.kept_positions(plan))
         sparsify(small, plan.sparsity)

@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from graph_nets import graph_of, make
+from graph_nets import Net, conv, graph_of, images, make, quiet_trace
 
 from agmc.compression.prune import Pruner
 from agmc.cost.model import CostModel
+from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
 
 
@@ -58,3 +59,26 @@ def test_many_plans_at_once_and_never_less_for_more():
     assert values.tolist() == one_by_one
     more = np.minimum(counts + draw.integers(0, 3, counts.shape), sizes)
     assert (costs.evaluate("activation_bytes", more) >= values).all()
+
+
+def test_without_blocks_it_is_what_is_held_or_more():
+    def forward(net, x):
+        first, second = net.stem(x).chunk(2, 1)
+        other = second.mean((1, 2, 3), keepdim=True)
+        one = first + net.a(first)
+        two = one + net.b(one)
+        return net.head(net.wide(two)) + other
+
+    layers = {"a": conv(16, 16), "b": conv(16, 16), "wide": conv(16, 64)}
+    net = Net(forward, stem=conv(3, 32), **layers, head=conv(64, 2)).eval()
+    one = [x[:1].clone() for x in images()]
+    graph = quiet_trace(net, one)
+    costs, pruner = CostModel(graph), Pruner(net, graph)
+    assert [block.name for block in graph.blocks] == ["a", "b"]
+    for dropped in ("", "a", "b", "ab"):
+        plan = Plan({}, dropped=list(dropped))
+        with torch.no_grad():
+            held = measured_peak(pruner.prune(plan), one)
+        predicted = costs.of(plan).activation_bytes
+        # Without a, what its input is one half of stays as long as the output would.
+        assert predicted == held if not dropped else predicted >= held

@@ -109,3 +109,29 @@ def test_the_ceiling_never_falls_where_the_time_does(graph) -> None:
     times, ceilings = model.evaluate(counts), model.ceiling(counts)
     assert (np.diff(times) < 0).any() and (np.diff(ceilings) >= 0).all()
     assert (ceilings >= times).all()
+
+
+def test_a_dropped_block_takes_no_time_but_for_what_follows_outside() -> None:
+    def forward(x):
+        y = net[0](x).relu()
+        return net[2]((y + net[1](y)).sigmoid())
+
+    net = nn.Sequential(*(nn.Conv2d(n, m, 1) for n, m in ((3, 64), (64, 64), (64, 2))))
+    net.forward = forward
+    graph = trace(net, torch.randn(1, 3, 8, 8))
+
+    def cost(inputs, outputs, following):
+        return blocked(inputs, outputs, following) + 1e-4 * following
+
+    model = LatencyModel(graph, filled(graph, cost))
+    counts = np.array([[64], [32]])
+    kept = np.array([[[True]], [[False]]])
+    whole, left = model.by_unit(counts, kept)
+    assert whole.tolist() == model.by_unit(counts).tolist()
+    assert left[:, [0, 2]].tolist() == whole[:, [0, 2]].tolist()
+    # The sum goes with the block, the sigmoid stays: half of what follows the unit.
+    after = 1e-4 * 64 * counts[:, 0]
+    assert (left[:, 1] >= 0).all() and (left[:, 1] <= 1.1 * after).all()
+    assert (left[:, 1] < whole[:, 1] / 2).all()
+    both = model.ceiling(counts, kept)
+    assert (both[1] < both[0]).all() and (both >= model.evaluate(counts, kept)).all()

@@ -5,14 +5,18 @@ import time
 import numpy as np
 import pytest
 import torch
-from graph_nets import NETS, conv, counted_macs, graph_of, make
+from graph_nets import NETS, conv, counted_macs, graph_of, make, quiet_trace
 from torch import nn
 
 from agmc.compression.prune import Pruner
+from agmc.cost.energy import EnergyTable
 from agmc.cost.model import METRICS, TABLE_METRICS, Cost, CostModel, cost_of
+from agmc.cost.tables import Tables
 from agmc.export.checkpoint import to_bytes
 from agmc.graph.trace import trace
-from agmc.plan import Plan
+from agmc.models import build
+from agmc.models.random_cnn import random_net, with_statistics
+from agmc.plan import Plan, kept_blocks
 from agmc.plan_space import PlanSpace
 
 
@@ -118,3 +122,92 @@ def test_metrics_are_the_fields_of_cost():
     assert tuple(Cost.__dataclass_fields__) == (*METRICS, *TABLE_METRICS)
     with pytest.raises(ValueError, match="'flops' is none of macs, params, bytes"):
         CostModel(graph_of("chain")).evaluate("flops", np.array([8, 6]))
+
+
+#: Every operator moves bytes and most multiply, so that none can be forgotten.
+ENERGY = Tables(energy=EnergyTable({"*": {"mac": 4.6, "byte": 160}}))
+
+
+def with_blocks(name, seed=0):
+    """A network in which blocks can go, and inputs."""
+    torch.manual_seed(seed)
+    kinds = ("residual", "chain", "attention", "residual", "concat", "attention")
+    if name in NETS:
+        return make(name)
+    if name == "random":
+        return random_net(kinds, seed)
+    net = build(name, num_classes=5)
+    return with_statistics(net).eval(), (torch.randn(3, 3, 16, 16),)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet20", "residual", "mobilenet_v2_cifar", "random"]
+)
+def test_dropped_blocks_cost_what_the_network_without_them_costs(name):
+    net, inputs = with_blocks(name)
+    graph = quiet_trace(net, inputs)
+    costs, space, pruner = (
+        CostModel(graph, ENERGY),
+        PlanSpace(graph),
+        Pruner(net, graph),
+    )
+    generator = torch.Generator().manual_seed(0)
+    names = [block.name for block in graph.blocks]
+    for share in (0.0, 0.5, 0.5, 1.0):
+        draws = torch.rand(len(names), generator=generator)
+        dropped = [n for n, u in zip(names, draws.tolist(), strict=True) if u < share]
+        keep = space.sample(generator).keep_ratio
+        plan = Plan(keep, dropped=dropped)
+        small = pruner.prune(plan)
+        predicted, traced = (
+            costs.of(plan),
+            CostModel(quiet_trace(small, inputs), ENERGY),
+        )
+        again = traced.of(None)
+        for metric in ("macs", "params", "bops", "activation_bytes"):
+            assert getattr(predicted, metric) == getattr(again, metric)
+        assert predicted.energy == pytest.approx(again.energy, rel=1e-6)
+        written = len(to_bytes(small))
+        room = 2000  # as without dropped blocks: for info, and what zeros take less
+        assert len(to_bytes(small, info=INFO)) <= predicted.bytes
+        assert predicted.bytes <= 1.02 * written or predicted.bytes < written + room
+
+
+@pytest.mark.parametrize("name", ["resnet20", "random"])
+def test_many_choices_of_blocks_at_once_and_keeping_one_never_costs_less(name):
+    net, inputs = with_blocks(name)
+    graph = quiet_trace(net, inputs)
+    costs = CostModel(graph, ENERGY)
+    space = PlanSpace(graph, min_keep_ratio=1e-9)
+    draw = np.random.default_rng(0)
+    kept = draw.random((3, 4, len(graph.blocks))) < 0.6
+    counts = draw.integers(1, 1 + space.counts(None), (3, 1, len(space)))
+    names = np.array([block.name for block in graph.blocks])
+    for metric in (*METRICS, "energy"):
+        together = costs.evaluate(metric, counts, kept)
+        assert together.shape == (3, 4)
+        assert (costs.ceiling(metric, counts, kept) == together).all()
+        keep = space.plan(counts[1, 0]).keep_ratio
+        plan = Plan(keep, dropped=names[~kept[1, 2]].tolist())
+        assert (kept_blocks(graph, plan) == kept[1, 2]).all()
+        assert together[1, 2] == pytest.approx(getattr(costs.of(plan), metric))
+        for i in range(len(names)):
+            more = kept.copy()
+            more[..., i] = True
+            assert (costs.evaluate(metric, counts, more) >= together).all()
+        everything = costs.evaluate(metric, counts, np.ones_like(kept))
+        assert everything == pytest.approx(
+            np.broadcast_to(costs.evaluate(metric, counts), (3, 4))
+        )
+
+
+def test_a_dropped_block_by_hand():
+    net = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 4), nn.ReLU()).eval()
+    net.forward = lambda x: net[3]((y := net[1](net[0](x))) + net[2](y))
+    graph = trace(net, torch.randn(1, 3, 6, 6))
+    whole, left = cost_of(graph), cost_of(graph, Plan({}, dropped=["2"]))
+    assert left.macs == 36 * 4 * 27 and whole.macs - left.macs == 36 * 4 * 36
+    assert left.params == 4 * 27 + 4 and whole.params - left.params == 4 * 36 + 4
+    # Input and output of the first layer; the second has its input, output and sum.
+    assert left.activation_bytes == 4 * 36 * 8 and whole.activation_bytes == 4 * 36 * 12
+    assert left.bytes < whole.bytes - 4 * (4 * 36 + 4)

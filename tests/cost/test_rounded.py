@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from graph_nets import graph_of, quiet_trace
 
 from agmc.compression.calibration import minmax
-from agmc.compression.prune import Pruner
+from agmc.compression.prune import Pruner, compress
 from agmc.compression.quantize import Quantization
 from agmc.compression.sparsify import sparsify
 from agmc.cost.model import CostModel, cost_of
@@ -89,3 +90,19 @@ def test_other_layers_are_refused():
     for part in ("sparsity", "weight_bits", "act_bits"):
         with pytest.raises(ValueError, match=r"no layers \['x'\] with weights"):
             cost_of(graph, Plan({}, **{part: {"x": 0.5 if part == "sparsity" else 8}}))
+
+
+@pytest.mark.parametrize(("weight_bits", "act_bits"), [(8, 8), (4, None), (None, None)])
+def test_bits_of_dropped_blocks_are_not_there(weight_bits, act_bits):
+    net, x, graph = family("resnet20")
+    plan = plan_of(graph, 1, weight_bits, act_bits, 0.5)
+    plan = dataclasses.replace(plan, dropped=["layer1.1", "layer2.2", "layer3.1"])
+    small = compress(
+        net, plan, x, quantization=Quantization(calibration=minmax), calibration=[x]
+    )
+    predicted = CostModel(graph).of(plan)
+    written = len(to_bytes(small, info={"model": "resnet20"}))
+    assert written <= predicted.bytes <= 1.02 * written + 1500
+    left = Pruner(net, graph).prune(Plan(plan.keep_ratio, dropped=plan.dropped))
+    bits = (weight_bits or 32) * (act_bits or 32)
+    assert predicted.bops == bits * cost_of(quiet_trace(left, x)).macs

@@ -46,3 +46,15 @@ def test_the_family_does_not_depend_on_the_number_of_channels() -> None:
     assert one == other
     strided = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(4, 2, 1))
     assert Units(trace(strided, image)).units[0].family != one[0]
+
+
+def test_what_follows_a_unit_goes_with_its_block() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1))
+    net.forward = lambda x: net[2]((y := net[0](x).relu()) + net[1](y).relu())
+    units = Units(trace(net, torch.randn(1, 3, 5, 5)))
+    kept = np.array([[True], [False]])
+    shapes = units.shapes(np.array([4]), kept)
+    assert shapes[0].tolist() == [[3, 4, 100], [4, 4, 200], [4, 2, 0]]
+    assert shapes[1].tolist() == [[3, 4, 100], [4, 4, 0], [4, 2, 0]]
+    assert units.present(kept).tolist() == [[1, 1, 1], [1, 0, 1]]

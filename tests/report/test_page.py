@@ -108,12 +108,15 @@ def test_bits_zeros_and_the_second_search_are_shown(tmp_path: Path) -> None:
     assert "Bits of weights" not in text and "second search" not in text
     plan = json.loads((run / "plan.json").read_text())
     plan |= {"weight_bits": {"conv1": 3}, "act_bits": {"conv1": 6}}
-    plan |= {"sparsity": {"conv1": 0.75}}
+    plan |= {"sparsity": {"conv1": 0.75}, "dropped": ["layer1.1", "<b>"]}
     (run / "plan.json").write_text(json.dumps(plan))
     (run / "second").mkdir()
     shutil.copy(run / "episodes.jsonl", run / "second")
     page = parsed(write_report(run))
-    for said in ("Bits of weights", "Bits of inputs", "Zeros", "conv1: 75.0 %"):
+    for said in (
+        *("Bits of weights", "Bits of inputs", "Zeros", "conv1: 75.0 %"),
+        *("Dropped blocks", "<b>, layer1.1"),
+    ):
         assert said in page.text
     assert "Reward per episode, second search" in page.text
     assert "conv1: 3" in page.text and "conv1: 6" in page.text

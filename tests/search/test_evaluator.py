@@ -12,13 +12,15 @@ from torch import nn
 from agmc.compression.prune import Pruner
 from agmc.compression.quantize import Quantization
 from agmc.compression.reconstruct import Reconstruction
-from agmc.compression.sparsify import layer_weights
+from agmc.compression.sparsify import layer_weights, sparsify
 from agmc.cost.model import CostModel, cost_of
 from agmc.graph.trace import trace
+from agmc.models import build
+from agmc.models.random_cnn import with_statistics
 from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
 from agmc.search.evaluator import Evaluator
-from agmc.training import Execution, batches_of
+from agmc.training import Execution, batches_of, recalibrate_batch_norm
 
 EXECUTION = Execution(device="cpu", precision="float32")
 
@@ -33,8 +35,8 @@ class CountingPruner(Pruner):
         return super().prune(plan)
 
 
-def make(splits=None, **knobs):
-    net = tiny_net()
+def make(splits=None, *, net=None, **knobs):
+    net = net or tiny_net()
     splits = splits or tiny_splits()
     graph = trace(net, splits.example_input())
     pruner = CountingPruner(net, graph)
@@ -140,6 +142,28 @@ def test_plans_with_bits_are_measured_as_they_round():
     assert evaluator(other).accuracy == fresh(other).accuracy  # measured once
     shared, *_ = make(quantization=Quantization(weights="codebook"))
     assert 0 <= shared(Plan({}, weight_bits=dict.fromkeys(layers, 1))).accuracy <= 1
+
+
+def test_plans_that_drop_blocks_are_measured_without_them():
+    torch.manual_seed(0)
+    net = with_statistics(build("resnet8", num_classes=3, in_channels=1)).eval()
+    evaluator, pruner, net, splits = make(
+        net=net, reconstruction_images=24, recalibration_images=24, batch_size=24
+    )
+    keep = Plan.uniform(PlanSpace(pruner.graph), 0.5).keep_ratio
+    layers = layer_weights(pruner.prune(Plan({})))
+    plan = Plan(keep, sparsity=dict.fromkeys(layers, 0.5), dropped=["layer1.0"])
+    evaluation = evaluator(plan)
+    small = pruner.prune(plan)
+    batches = batches_of(splits, "train", execution=EXECUTION, limit=24, batch_size=24)
+    repair = Reconstruction(net, pruner.graph, (images for images, _ in batches))
+    repair.apply(small, pruner.kept_positions(plan))
+    left = {name: 0.5 for name in layers if not name.startswith("layer1.0.")}
+    sparsify(small, left)
+    recalibrate_batch_norm(small, batches, execution=EXECUTION)
+    assert evaluation.accuracy == hits(small, splits, 18) / 18
+    assert evaluation.cost == CostModel(pruner.graph).of(plan)
+    assert not evaluator(Plan(keep, plan.sparsity)).cached  # another plan
 
 
 def test_search_images_limits_what_is_measured():

@@ -1,0 +1,72 @@
+"""What a saved file holds besides tensors: the description of the network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+
+import numpy as np
+
+from agmc.cost.storage import packed_json, tensor_record
+from agmc.graph.model_graph import ModelGraph
+from agmc.graph.presence import Presence
+from agmc.graph.program import program_to_json
+
+#: What stands around description and data in the file.
+_HEADER_BYTES = 256
+
+#: Shapes of a pruned network repeat less than those of the original, so that zlib makes
+#: them longer by up to so many bytes a tensor.
+_BYTES_PER_SHAPE = 2
+
+#: So that a budget on bytes holds for the file with what its writer says of it.
+_ROOM_FOR_INFO = 1024
+
+
+def bytes_around_tensors(graph: ModelGraph) -> int:
+    """The most bytes that a file takes besides the data of its tensors."""
+    shapes = len(graph.parameters) * _BYTES_PER_SHAPE
+    return description_bytes(graph) + shapes + _HEADER_BYTES + _ROOM_FOR_INFO
+
+
+def description_bytes(graph: ModelGraph, without: Collection[str] = ()) -> int:
+    """Bytes of the description of a network.
+
+    Args:
+        graph: the traced network.
+        without: names of operations that are left out, with the tensors that only they
+            read.
+    """
+    program = graph.program
+    operations = tuple(op for op in program.operations if op.name not in without)
+    read = {name for operation in operations for name in operation.refs()}
+    read.update(program.output_names())
+    parameters = tuple(name for name in program.parameters if name in read)
+    buffers = tuple(name for name in program.buffers if name in read)
+    left = dataclasses.replace(
+        program, operations=operations, parameters=parameters, buffers=buffers
+    )
+    specs = [graph.parameters[name] for name in (*parameters, *buffers)]
+    description = {
+        "program": program_to_json(left),
+        "tensors": [tensor_record(spec.shape, spec.dtype) for spec in specs],
+    }
+    return len(packed_json(description))
+
+
+def bytes_by_region(graph: ModelGraph, presence: Presence) -> np.ndarray:
+    """How much shorter the description is without a region, float64 [num_regions].
+
+    Together they go for no less: what two regions have in common is written once, and
+    counted as the own of none. Row 0 always stays, and is 0.
+    """
+    whole = description_bytes(graph)
+    rows = presence.rows(graph.operations)
+    names = np.array(list(graph.operations), dtype=object)
+    return np.array(
+        [0.0]
+        + [
+            float(max(0, whole - description_bytes(graph, set(names[rows == row]))))
+            for row in range(1, presence.num_regions)
+        ]
+    )
