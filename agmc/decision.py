@@ -13,7 +13,13 @@ from agmc.plan import MOST_BITS, Plan
 #: Choices of a share of zeros are multiples of 1 / _SPARSITY_STEPS.
 _SPARSITY_STEPS = 20
 _MAPPINGS = ("share", "haq")
-_UNITS = {"keep_ratio": "channels", "sparsity": f"{_SPARSITY_STEPS}ths of its weights"}
+#: The part of a plan that names whole blocks.
+DROPPED = "dropped"
+_UNITS = {
+    "keep_ratio": "channels",
+    "sparsity": f"{_SPARSITY_STEPS}ths of its weights",
+    DROPPED: "halves",
+}
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,12 @@ class Decision:
     agents propose and see.
 
     Attributes:
-        name: of the channel group or layer.
+        name: of the channel group, block or layer.
         counts: to choose from, ascending; the last keeps most: channels, 20ths of the
-            weights, bits, or places among the bits.
-        part: of the plan, one of `agmc.plan.PARTS`.
-        values: what the plan says for each of the counts; () where that is a share.
+            weights, bits, or places among the bits; of a block, 1 drops and 2 keeps it.
+        part: of the plan: one of `agmc.plan.PARTS`, or `DROPPED`.
+        values: what the plan says for each of the counts, bits, or whether a block
+            stays; () where that is a share.
         rounds_up: whether an action between two counts takes the upper one.
     """
 
@@ -65,7 +72,9 @@ class Decision:
         return self.values[self.counts.index(count)]
 
     def count_in(self, plan: Plan) -> int:
-        """The count that comes nearest to what a plan says of a layer."""
+        """The count that comes nearest to what a plan says of a layer or block."""
+        if self.part == DROPPED:
+            return self.counts[0 if self.name in plan.dropped else -1]
         said = getattr(plan, self.part).get(self.name)
         if said is None:
             return self.size
@@ -92,6 +101,20 @@ def channel_decisions(
         _channels(group, min_keep_ratio, step)
         for group, step in zip(graph.groups, steps, strict=True)
     ]
+
+
+def block_decisions(graph: ModelGraph) -> list[Decision]:
+    """One decision for every block: drop or keep.
+
+    Raises:
+        ValueError: the network has no block that could go.
+    """
+    if not graph.blocks:
+        raise ValueError(
+            "the network has no block that can be dropped as a whole: no value is "
+            "added to what was computed from it"
+        )
+    return [Decision(block.name, (1, 2), DROPPED, (0, 1)) for block in graph.blocks]
 
 
 def layer_decisions(

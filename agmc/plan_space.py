@@ -9,17 +9,33 @@ from typing import overload
 import numpy as np
 import torch
 
-from agmc.decision import Decision, channel_decisions, layer_decisions
+from agmc.decision import (
+    DROPPED,
+    Decision,
+    block_decisions,
+    channel_decisions,
+    layer_decisions,
+)
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.weighted import weighted_layers
-from agmc.plan import PARTS, LayerParts, Plan, kept_channels, layer_parts
+from agmc.plan import (
+    PARTS,
+    LayerParts,
+    Plan,
+    kept_blocks,
+    kept_channels,
+    layer_parts,
+)
+
+#: What can be decided.
+_DECIDED = (PARTS[0], DROPPED, *PARTS[1:])
 
 
 class PlanSpace(Sequence[Decision]):
     """All plans of one network: what may be decided, in order, and among what.
 
     Decisions about channel groups come first, in the order of the groups, then those
-    about layers, layer by layer.
+    about blocks, then those about layers, layer by layer.
 
     Args:
         graph: the traced network.
@@ -29,8 +45,8 @@ class PlanSpace(Sequence[Decision]):
             all are kept; groups smaller than it are kept whole. A mapping from patterns
             of group names (`layer1.*`, see `fnmatch`) to such numbers rounds each group
             by the first pattern that fits, and those that none fits by 1.
-        parts: what is decided: any of "keep_ratio", "sparsity", "weight_bits" and
-            "act_bits".
+        parts: what is decided: any of "keep_ratio", "dropped" (whole blocks),
+            "sparsity", "weight_bits" and "act_bits".
         weight_bits: to choose from, whole numbers in 1..16; one alone is no decision.
         act_bits: of the inputs of layers, likewise; where weights have bits and inputs
             are not decided, all inputs have `max(act_bits)`.
@@ -63,17 +79,19 @@ class PlanSpace(Sequence[Decision]):
         mapping: str = "share",
         start: Plan | None = None,
     ) -> None:
-        if not parts or set(parts) - set(PARTS):
+        if not parts or set(parts) - set(_DECIDED):
             raise ValueError(
-                f"parts (={list(parts)}) must be one or more of {', '.join(PARTS)}"
+                f"parts (={list(parts)}) must be one or more of {', '.join(_DECIDED)}"
             )
         self.graph = graph
-        self.parts = tuple(part for part in PARTS if part in parts)
+        self.parts = tuple(part for part in _DECIDED if part in parts)
         self.start = Plan({}) if start is None else start
         decisions: list[Decision] = []
         if "keep_ratio" in parts:
             decisions += channel_decisions(graph, min_keep_ratio, round_to)
-        if set(parts) - {"keep_ratio"}:
+        if DROPPED in parts:
+            decisions += block_decisions(graph)
+        if set(parts) - {"keep_ratio", DROPPED}:
             found, self.start = layer_decisions(
                 list(weighted_layers(graph.program)),
                 self.parts,
@@ -110,6 +128,11 @@ class PlanSpace(Sequence[Decision]):
         return self.parts == ("keep_ratio",)
 
     @property
+    def rounds(self) -> bool:
+        """Whether plans of the space have bits."""
+        return bool({"weight_bits", "act_bits"} & {*self.parts}) or self.start.rounds
+
+    @property
     def whole(self) -> Plan:
         """The plan that changes nothing."""
         return Plan({d.name: 1.0 for d in self if d.part == "keep_ratio"})
@@ -141,31 +164,41 @@ class PlanSpace(Sequence[Decision]):
         if len(counts) != len(self):
             raise ValueError(f"{len(counts)} counts for {len(self)} decisions")
         said = {part: dict(getattr(self.start, part)) for part in PARTS}
+        dropped = {*self.start.dropped}
         for decision, count in zip(self, counts, strict=True):
             if count not in decision.counts:
                 raise ValueError(
                     f"{decision.name} cannot keep {count} {decision.unit}; it can keep "
                     f"{decision.counts}"
                 )
-            said[decision.part][decision.name] = decision.value(int(count))
+            value = decision.value(int(count))
+            if decision.part != DROPPED:
+                said[decision.part][decision.name] = value
+            elif not value:
+                dropped.add(decision.name)
         said["sparsity"] = {k: share for k, share in said["sparsity"].items() if share}
-        return Plan(**said)
+        return Plan(**said, dropped=dropped)
 
-    def amounts(self, counts: np.ndarray) -> tuple[np.ndarray, LayerParts | None]:
+    def amounts(
+        self, counts: np.ndarray
+    ) -> tuple[np.ndarray, LayerParts | None, np.ndarray | None]:
         """What a cost model reads of many plans at once.
 
         Args:
             counts: int [..., num_decisions].
 
         Returns:
-            kept channels, int64 [..., num_groups], and the parts of all layers, each
-            [..., num_layers]; None where no plan of the space says anything of layers.
+            kept channels, int64 [..., num_groups]; the parts of all layers, each
+            [..., num_layers], or None where no plan of the space says anything of
+            layers; the blocks that stay, bool [..., num_blocks], or None for all.
         """
-        if self.only_channels and not self.start.layers:
-            return counts, None
+        start, decided = self.start, {*self.parts}
+        says_layers = decided & {*PARTS[1:]} or start.layers
+        if self.only_channels and not start.layers and not start.dropped:
+            return counts, None, None
         counts = np.asarray(counts)
         lead = counts.shape[:-1]
-        channels, *said = (
+        channels, stays, *said = (
             np.broadcast_to(given, (*lead, len(given))).copy() for given in self._given
         )
         parts = LayerParts(*said)
@@ -173,6 +206,8 @@ class PlanSpace(Sequence[Decision]):
             chosen = counts[..., index]
             if decision.part == "keep_ratio":
                 channels[..., place] = chosen
+            elif decision.part == DROPPED:
+                stays[..., place] = chosen == decision.size
             elif decision.part == "sparsity":
                 parts.density[..., place] = chosen / decision.size
             else:
@@ -180,7 +215,12 @@ class PlanSpace(Sequence[Decision]):
                     np.searchsorted(decision.counts, chosen)
                 ]
                 getattr(parts, decision.part)[..., place] = kept
-        return channels, parts
+        has_blocks = DROPPED in decided or start.dropped
+        return (
+            channels,
+            parts if says_layers else None,
+            stays if has_blocks else None,
+        )
 
     def uniform(self, keep_ratio: float) -> Plan:
         """The plan that keeps the same share everywhere, as nearly as it can.
@@ -206,15 +246,17 @@ class PlanSpace(Sequence[Decision]):
 
     @cached_property
     def _given(self) -> tuple[np.ndarray, ...]:
-        """What holds besides the decisions: channels, and the parts of all layers."""
-        channels = kept_channels(self.graph, self.start)
-        return (channels, *layer_parts(self.graph, self.start))
+        """What holds besides the decisions: channels, blocks, and parts of layers."""
+        graph, start = self.graph, self.start
+        stays = kept_blocks(graph, start)
+        return (kept_channels(graph, start), stays, *layer_parts(graph, start))
 
     @cached_property
     def _places(self) -> tuple[int, ...]:
-        """The group or layer of every decision, by its number."""
-        groups = [group.name for group in self.graph.groups]
+        """The group, block or layer of every decision, by its number."""
         layers = list(weighted_layers(self.graph.program))
-        return tuple(
-            (groups if d.part == "keep_ratio" else layers).index(d.name) for d in self
-        )
+        names = dict.fromkeys(self.parts, layers) | {
+            "keep_ratio": [group.name for group in self.graph.groups],
+            DROPPED: [block.name for block in self.graph.blocks],
+        }
+        return tuple(names[d.part].index(d.name) for d in self)

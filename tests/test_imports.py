@@ -33,7 +33,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan_space": {"decision", "graph", "plan"},
     "cost": {"graph", "plan", "plan_space"},
     "embedding": {
-        *("finite", "graph", "plan", "plan_space", "tensor_file", "whole_file"),
+        *(
+            "decision",
+            "finite",
+            "graph",
+            "plan",
+            "plan_space",
+            "tensor_file",
+            "whole_file",
+        ),
     },
     "compression": {"graph", "plan"},
     "training": {"data", "whole_file"},

@@ -6,6 +6,7 @@ import torch
 from graph_nets import graph_of, images, quiet_trace
 from torch import nn
 
+from agmc.cost.model import CostModel
 from agmc.decision import Decision
 from agmc.plan import Plan, kept_channels
 from agmc.plan_space import PlanSpace
@@ -131,3 +132,35 @@ def test_groups_are_rounded_by_the_first_pattern_that_fits():
 def test_bad_rounding_is_refused(round_to, message):
     with pytest.raises(ValueError, match=message):
         PlanSpace(graph_of("resnet20"), round_to=round_to)
+
+
+def test_blocks_are_kept_or_dropped():
+    graph = graph_of("resnet20")
+    space = PlanSpace(graph, parts=("dropped", "keep_ratio"))
+    names = [block.name for block in graph.blocks]
+    assert [d.name for d in space if d.part == "dropped"] == names and names
+    assert len(space) == len(graph.groups) + len(names)
+    counts = np.array([d.counts[0] for d in space])
+    least = space.plan(counts)
+    assert least.dropped == {*names}
+    assert space.plan(space.sizes).dropped == frozenset()
+    decision = space[len(graph.groups)]
+    assert [decision.nearest(a) for a in (0, 0.74, 0.76, 1)] == [1, 1, 2, 2]
+    counts[len(graph.groups)] = 2
+    plan = space.plan(counts)
+    assert plan.dropped == {*names[1:]}
+    assert space.counts(plan).tolist() == counts.tolist()
+    # All at once as one by one.
+    costs = CostModel(graph)
+    several = np.stack([counts, space.sizes, [d.counts[0] for d in space]])
+    for metric in ("macs", "bytes", "activation_bytes", "bops"):
+        together = costs.evaluate(metric, *space.amounts(several))
+        alone = [getattr(costs.of(space.plan(row)), metric) for row in several]
+        assert together.tolist() == alone
+
+
+def test_networks_without_blocks_have_none_to_drop():
+    with pytest.raises(ValueError, match="no block that can be dropped as a whole"):
+        PlanSpace(graph_of(GRAPH), parts=("dropped",))
+    with pytest.raises(ValueError, match=r"parts \(=\['blocks'\]\) must be one or m"):
+        PlanSpace(graph_of(GRAPH), parts=["blocks"])

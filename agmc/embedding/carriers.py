@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agmc.decision import DROPPED
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.weighted import weighted_layers
 from agmc.plan_space import PlanSpace
@@ -25,8 +26,8 @@ def carriers_of(graph: ModelGraph) -> Tensor:
 def carriers_of_decisions(space: PlanSpace) -> Tensor:
     """Which feature maps decisions are about, float32 [num_decisions, num_nodes].
 
-    A channel group's are those of `carriers_of`; the weights of a layer belong to what
-    it makes, the bits of its input to what it reads.
+    A channel group's are those of `carriers_of`, a block's all that it computes; the
+    weights of a layer belong to what it makes, the bits of its input to what it reads.
     """
     graph = space.graph
     if space.only_channels:
@@ -38,6 +39,11 @@ def carriers_of_decisions(space: PlanSpace) -> Tensor:
     for row, decision in zip(result, space, strict=True):
         if decision.part == "keep_ratio":
             row += groups[decision.name]
+            continue
+        if decision.part == DROPPED:
+            (block,) = (b for b in graph.blocks if b.name == decision.name)
+            inside = [position[name] for name in block.operations if name in position]
+            row[inside] = 1 / len(inside)
             continue
         layer = layers[decision.name]
         reads = decision.part == "act_bits"

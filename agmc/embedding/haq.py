@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agmc.decision import DROPPED
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.operation_types import operation_type, spatial_size, window
@@ -40,14 +41,14 @@ class HAQEmbedding(Embedding):
         space: decisions about layers only.
 
     Raises:
-        ValueError: channels are decided as well.
+        ValueError: channels or blocks are decided as well.
     """
 
     def __init__(self, space: PlanSpace) -> None:
-        if "keep_ratio" in space.parts:
+        if {"keep_ratio", DROPPED} & {*space.parts}:
             raise ValueError(
-                "embedding haq sees layers only, and channels are to be decided as "
-                "well; take rules or autoencoder, or decide channels first"
+                "embedding haq sees layers only, and channels or blocks are to be "
+                "decided as well; take rules or autoencoder, or decide those first"
             )
         self.graph = space.graph
         self.space = self._space = space

@@ -1,11 +1,11 @@
-"""LayerProgress: how far a plan has come that decides about layers, too."""
+"""LayerProgress: how far a plan has come that decides about more than channels."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from agmc.embedding.about import operations_of
 from agmc.embedding.columns import Column
-from agmc.embedding.progress import layers_of
 from agmc.graph.weighted import weight_of, weighted_layers
 from agmc.graph.widths import Widths
 from agmc.plan import FLOAT_BITS
@@ -13,7 +13,7 @@ from agmc.plan_space import PlanSpace
 
 
 class LayerProgress:
-    """What follows the plan in an observation about zeros, bits or channels.
+    """What follows the plan in an observation about zeros, bits, blocks or channels.
 
     For decision `t`, those before `t` are as planned and `t` and all later ones keep
     most. Shares are of what the plan that keeps most takes; all entries lie in [0, 1].
@@ -28,6 +28,7 @@ class LayerProgress:
         Column("rest", "bit operations of layers of later decisions, share"),
         Column("previous_action", "share kept by the decision before; 1 for the first"),
         Column("keep_ratio", "1 where channels are decided"),
+        Column("dropped", "1 where it is decided whether a block stays"),
         Column("sparsity", "1 where zeros are decided"),
         Column("weight_bits", "1 where bits of weights are decided"),
         Column("act_bits", "1 where bits of inputs are decided"),
@@ -41,13 +42,8 @@ class LayerProgress:
         self._layers = [operations.index(op.name) for op in layers.values()]
         parameters = self._widths.parameters
         self._weights = [parameters.index(weight_of(op)) for op in layers.values()]
-        names = {layer: op.name for layer, op in layers.items()}
-        groups = {group.name: group for group in space.graph.groups}
         about = [
-            {op.name for op in layers_of(self._widths, groups[decision.name])}
-            if decision.part == "keep_ratio"
-            else {names[decision.name]}
-            for decision in space
+            {op.name for op in operations_of(space, d, self._widths)} for d in space
         ]
         self._is_later = np.zeros((len(space), len(operations)))
         for t in range(len(space)):
@@ -59,7 +55,7 @@ class LayerProgress:
         self._bops, self._bits = max(1.0, float(bops.sum())), max(1.0, float(bits))
 
     def rows(self, counts: np.ndarray) -> np.ndarray:
-        """All decisions, float64 [num_decisions, 8].
+        """All decisions, float64 [num_decisions, 9].
 
         Args:
             counts: of every decision, int64 [num_decisions].
@@ -67,7 +63,7 @@ class LayerProgress:
         return np.stack([self.row(t, counts) for t in range(len(self._space))])
 
     def row(self, step: int, counts: np.ndarray) -> np.ndarray:
-        """Decision `step`, float64 [8]; `counts` from `step` on are not read."""
+        """Decision `step`, float64 [9]; `counts` from `step` on are not read."""
         so_far = self._space.sizes.copy()
         so_far[:step] = np.asarray(counts)[:step]
         bops, bits = self._taken(so_far)
@@ -84,10 +80,10 @@ class LayerProgress:
 
     def _taken(self, counts: np.ndarray) -> tuple[np.ndarray, float]:
         """Bit operations of every operation, and the bits of all weights."""
-        channels, parts = self._space.amounts(counts)
-        bops = self._widths.macs(channels) * float(FLOAT_BITS**2)
+        channels, parts, kept = self._space.amounts(counts)
+        bops = self._widths.macs(channels, kept) * float(FLOAT_BITS**2)
+        numels = self._widths.numels(channels, kept)[self._weights]
         if parts is None:
-            raise ValueError("the decisions are about channels only: take Progress")
+            return bops, float(numels.sum()) * FLOAT_BITS
         bops[self._layers] *= parts.weight_bits * parts.act_bits / FLOAT_BITS**2
-        numels = self._widths.numels(channels)[self._weights]
         return bops, float(numels @ (parts.density * parts.weight_bits))

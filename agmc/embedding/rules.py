@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agmc.embedding.about import operations_of
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.fixed import FixedEmbedding
@@ -16,7 +17,6 @@ from agmc.embedding.operation_types import spatial_size, window
 from agmc.embedding.progress import PROGRESS_COLUMNS, Progress, layers_of, weight_of
 from agmc.graph.model_graph import ChannelGroup, ModelGraph
 from agmc.graph.program import Operation
-from agmc.graph.weighted import weighted_layers
 from agmc.graph.widths import Widths
 from agmc.plan_space import PlanSpace
 
@@ -73,8 +73,8 @@ class RulesEmbedding(Embedding):
 def rules(context: EmbeddingContext) -> Embedding:
     """Builds the embedding `rules`; it has nothing to learn and nothing to choose.
 
-    Where layers are decided about, their features are those of the layer alone, and
-    `LayerProgress` says how far the plan has come.
+    Where layers or blocks are decided about, the features are those of the layer, or of
+    the first one of the block, and `LayerProgress` says how far the plan has come.
     """
     if context.space.only_channels:
         return RulesEmbedding(context.graph)
@@ -100,14 +100,11 @@ def _features_of(space: PlanSpace) -> np.ndarray:
     """The same of decisions of any kind."""
     widths = Widths(space.graph)
     groups = {group.name: group for group in space.graph.groups}
-    layers = weighted_layers(space.graph.program)
     rows = []
     for t, decision in enumerate(space):
-        if decision.part == "keep_ratio":
-            group = groups[decision.name]
-            rows.append([t, *_layer(widths, group, layers_of(widths, group))])
-        else:
-            rows.append([t, *_layer(widths, None, (layers[decision.name],))])
+        about = groups[decision.name] if decision.part == "keep_ratio" else None
+        layers = operations_of(space, decision, widths)
+        rows.append([t, *_layer(widths, about, layers)])
     return np.array(rows, dtype=float)
 
 

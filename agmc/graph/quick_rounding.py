@@ -30,7 +30,7 @@ def _rounded(
     # Whoever traces the network is to find the operator; a GPU does not need this.
     plain = type(values) is Tensor and values.device.type == "cpu"
     plain = plain and not torch.compiler.is_compiling()
-    if not plain or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+    if not plain or torch.jit.is_tracing():
         return _operator(values, scale, zero, low, high, gain)
     if torch.is_grad_enabled() and (values.requires_grad or scale.requires_grad):
         made: Tensor = _Rounded.apply(values, scale, zero, low, high, gain)

@@ -246,7 +246,7 @@ class BoundBudget:
         """What a user can do where the smallest plan takes too much."""
         if self.space.only_channels:
             return "lower min_keep_ratio"
-        return "let more be decided, with fewer bits or more zeros"
+        return "let more be decided, with fewer bits, more zeros or whole blocks"
 
     @cached_property
     def _held_to(self) -> Mapping[str, float]:

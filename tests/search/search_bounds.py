@@ -23,7 +23,7 @@ class Chain:
     def __init__(self, weights, constant=0):
         self.weights, self.constant = weights, constant
 
-    def evaluate(self, metric, counts, parts=None):
+    def evaluate(self, metric, counts, parts=None, kept=None):
         if metric == "latency":
             slow = 3.0 * (np.asarray(counts) % 4 != 0).sum(-1)
             return self._sum(metric, counts) * 1e-3 + slow
@@ -31,7 +31,7 @@ class Chain:
             return self._products(counts).max(-1)
         return self._sum(metric, counts)
 
-    def ceiling(self, metric, counts, parts=None):
+    def ceiling(self, metric, counts, parts=None, kept=None):
         if metric != "latency":
             return self.evaluate(metric, counts)
         return self._sum(metric, counts) * 1e-3 + 3.0 * np.shape(counts)[-1]

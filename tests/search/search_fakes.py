@@ -39,12 +39,12 @@ class ChainCost:
 
     metrics = ("macs",)
 
-    def evaluate(self, metric, counts, parts=None):
+    def evaluate(self, metric, counts, parts=None, kept=None):
         ends = np.ones((*counts.shape[:-1], 1), dtype=np.int64)
         padded = np.concatenate([ends, counts, ends], axis=-1)
         return (padded[..., :-1] * padded[..., 1:]).sum(-1)
 
-    def ceiling(self, metric, counts, parts=None):
+    def ceiling(self, metric, counts, parts=None, kept=None):
         return self.evaluate(metric, counts)
 
     def cost(self, counts):
