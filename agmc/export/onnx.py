@@ -16,15 +16,20 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from agmc.compression.rounding import PER_TENSOR
 from agmc.export.deployed import deployed_network
 from agmc.export.onnx_integers import OPSET, translations, with_integers
 from agmc.graph.agreement import TOLERANCE, relative_difference
 from agmc.graph.exported import exported_program, of_batch_size
+from agmc.graph.network import GraphNetwork
 from agmc.training.modes import kept_modes
 
-#: As `TOLERANCE`, of a network that rounds: sums in another order fall to the other
-#: side of a rounding here and there, which moves an activation by one of 255 steps.
-ROUNDED_TOLERANCE = 4 / 255
+#: As `TOLERANCE`, of a network that rounds, in steps of its coarsest activation: sums
+#: in another order fall to the other side of a rounding here and there, which moves an
+#: activation by a step, and in a deep network several of them add up.
+ROUNDED_TOLERANCE = 8
+#: But never more: of a file that computes something else.
+_MOST = 0.25
 
 
 def save_onnx(
@@ -55,7 +60,7 @@ def save_onnx(
 
     Raises:
         ValueError: the network cannot be exported, or ONNX Runtime disagrees by more
-            than `TOLERANCE`, or `ROUNDED_TOLERANCE` where it rounds.
+            than `TOLERANCE`, or `ROUNDED_TOLERANCE` steps where it rounds.
         OSError: the file cannot be written.
     """
     path = Path(path)
@@ -87,7 +92,7 @@ def save_onnx(
             raise ValueError(
                 f"the network cannot be written as ONNX: {reason}"
             ) from error
-        tolerance = TOLERANCE if deployed is None else ROUNDED_TOLERANCE
+        tolerance = _tolerance(module)
         if not difference <= tolerance:
             raise ValueError(
                 f"ONNX Runtime differs from the network by {difference:.1e} of the "
@@ -95,6 +100,15 @@ def save_onnx(
             )
         os.replace(partial, path)
     return difference
+
+
+def _tolerance(module: nn.Module) -> float:
+    """The largest difference that is no mistake, relative to the largest output."""
+    if not isinstance(module, GraphNetwork):
+        return TOLERANCE
+    operations = module.program.operations
+    steps = [op.args[4] - op.args[3] for op in operations if op.op == PER_TENSOR]
+    return min(_MOST, ROUNDED_TOLERANCE / min(steps)) if steps else TOLERANCE
 
 
 def compare_onnx(
