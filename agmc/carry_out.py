@@ -194,27 +194,22 @@ class CarryOut:
         progress: Progress,
     ) -> None:
         """Fine-tunes, or takes what an interrupted run has left of that."""
-        if self.then is None or self.kept is None or self.team.size > 1:
+        if self.then is None or self.kept is None:
             self._tuned(small, model, splits, thin, progress, "fine-tune")
             return
-        key = run_key(
-            small,
-            splits,
-            teacher=run_key(model, splits),
-            finetune=self.finetune,
-            gradual=self.gradual,
-            sparsity=thin.plan.sparsity,
-            seed=self.seed,
-        )
-        with contextlib.suppress(ValueError):
-            header, state = read_tensors(self.kept, KEPT, way_out="it is made again")
-            if header.get("run") == key:
-                small.load_state_dict(state)
-                return
+        path = self.kept
+        how = {"finetune": self.finetune, "gradual": self.gradual, "seed": self.seed}
+        teacher, zeros = run_key(model, splits), thin.plan.sparsity
+        key = run_key(small, splits, teacher=teacher, sparsity=zeros, **how)
+        state = self.team.told(lambda: _kept(path, key))
+        if state is not None:
+            small.load_state_dict(state)
+            return
         self._tuned(small, model, splits, thin, progress, "fine-tune")
-        self.kept.parent.mkdir(parents=True, exist_ok=True)
-        state = {k: v.cpu().contiguous() for k, v in small.state_dict().items()}
-        write_tensors(self.kept, KEPT, {"run": key}, state)
+        if self.team.rank == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            state = {k: v.cpu().contiguous() for k, v in small.state_dict().items()}
+            write_tensors(path, KEPT, {"run": key}, state)
 
     def _tuned(
         self,
@@ -256,6 +251,15 @@ class CarryOut:
             after_step=after_step,
             team=self.team,
         )
+
+
+def _kept(path: Path, key: str) -> dict[str, Tensor] | None:
+    """The weights of the fine-tuned network of that name; None: there are none."""
+    with contextlib.suppress(ValueError):
+        header, state = read_tensors(path, KEPT, way_out="it is made again")
+        if header.get("run") == key:
+            return state
+    return None
 
 
 class _Thin:
