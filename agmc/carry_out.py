@@ -16,7 +16,7 @@ from agmc.compression.held import Held
 from agmc.compression.importance import Importance
 from agmc.compression.original_class import in_original_class
 from agmc.compression.quantize import Quantization, graph_network
-from agmc.compression.sparsify import layer_weights, sparsify
+from agmc.compression.sparsify import Thinned
 from agmc.compression.whole_biases import round_biases
 from agmc.data import Splits
 from agmc.graph.model_graph import ModelGraph
@@ -127,7 +127,7 @@ class CarryOut:
         progress.stage("prune")
         small = self.execution.place(self._pruned(model, graph, splits, plan))
         plan = of_what_stays(graph, plan)
-        thin = _Thin(small, plan)
+        thin = Thinned(small, plan.sparsity)
         states = {"raw": _copy_of_state(small)}
         if self.recalibration_images:
             some = self.batches(splits, "train", limit=self.recalibration_images)
@@ -138,7 +138,7 @@ class CarryOut:
             before, plan = plan, self.then(small, plan)
             self.execution.place(small)
             if plan.sparsity != before.sparsity:
-                thin = _Thin(small, plan)
+                thin = Thinned(small, plan.sparsity)
                 self._tuned(small, model, splits, thin, progress, "fine-tune zeros")
         if not plan.rounds:
             return Carried(plan, small, small, states, self.execution)
@@ -193,38 +193,33 @@ class CarryOut:
         small: nn.Module,
         model: nn.Module,
         splits: Splits,
-        thin: _Thin,
+        thin: Thinned,
         progress: Progress,
     ) -> None:
         """Fine-tunes, or takes what an interrupted run has left of that."""
-        if self.then is None or self.kept is None or self.team.size > 1:
+        if self.then is None or self.kept is None:
             self._tuned(small, model, splits, thin, progress, "fine-tune")
             return
-        key = run_key(
-            small,
-            splits,
-            teacher=run_key(model, splits),
-            finetune=self.finetune,
-            gradual=self.gradual,
-            sparsity=thin.plan.sparsity,
-            seed=self.seed,
-        )
-        with contextlib.suppress(ValueError):
-            header, state = read_tensors(self.kept, KEPT, way_out="it is made again")
-            if header.get("run") == key:
-                small.load_state_dict(state)
-                return
+        path = self.kept
+        how = {"finetune": self.finetune, "gradual": self.gradual, "seed": self.seed}
+        teacher, zeros = run_key(model, splits), thin.sparsity
+        key = run_key(small, splits, teacher=teacher, sparsity=zeros, **how)
+        state = self.team.told(lambda: _kept(path, key))
+        if state is not None:
+            small.load_state_dict(state)
+            return
         self._tuned(small, model, splits, thin, progress, "fine-tune")
-        self.kept.parent.mkdir(parents=True, exist_ok=True)
-        state = {k: v.cpu().contiguous() for k, v in small.state_dict().items()}
-        write_tensors(self.kept, KEPT, {"run": key}, state)
+        if self.team.rank == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            state = {k: v.cpu().contiguous() for k, v in small.state_dict().items()}
+            write_tensors(path, KEPT, {"run": key}, state)
 
     def _tuned(
         self,
         small: nn.Module,
         model: nn.Module,
         splits: Splits,
-        thin: _Thin,
+        thin: Thinned,
         progress: Progress,
         stage: str,
     ) -> None:
@@ -233,7 +228,7 @@ class CarryOut:
             return
         progress.stage(stage, total=self.finetune.epochs, unit="epoch")
         thin.restore()
-        masks = GradualMasks(small, thin.plan.sparsity, self.gradual)
+        masks = GradualMasks(small, thin.sparsity, self.gradual)
         self._train(
             small, model, splits, self.finetune, self.execution, progress, masks
         )
@@ -261,25 +256,13 @@ class CarryOut:
         )
 
 
-class _Thin:
-    """Makes the weights of a network sparse, and can take that back.
-
-    Args:
-        network: its smallest weights become zero.
-        plan: says how many.
-    """
-
-    def __init__(self, network: nn.Module, plan: Plan) -> None:
-        self.plan = plan
-        held = layer_weights(network).items()
-        self._weights = {name: w for name, w in held if name in plan.sparsity}
-        self._dense = {name: w.detach().clone() for name, w in self._weights.items()}
-        sparsify(network, plan.sparsity)
-
-    def restore(self) -> None:
-        """The weights as they were: a fine-tuning takes them a few at a time."""
-        for name, weight in self._weights.items():
-            weight.data.copy_(self._dense[name])
+def _kept(path: Path, key: str) -> dict[str, Tensor] | None:
+    """The weights of the fine-tuned network of that name; None: there are none."""
+    with contextlib.suppress(ValueError):
+        header, state = read_tensors(path, KEPT, way_out="it is made again")
+        if header.get("run") == key:
+            return state
+    return None
 
 
 def show_epochs(progress: Progress) -> Callable[[EpochRecord], None]:

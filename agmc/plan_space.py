@@ -137,6 +137,11 @@ class PlanSpace(Sequence[Decision]):
         """The plan that changes nothing."""
         return Plan({d.name: 1.0 for d in self if d.part == "keep_ratio"})
 
+    @property
+    def least(self) -> Plan:
+        """The plan that keeps least."""
+        return self.plan([decision.counts[0] for decision in self])
+
     def counts(self, plan: Plan | None) -> np.ndarray:
         """What a plan keeps by every decision, int64 [num_decisions].
 

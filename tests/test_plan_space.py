@@ -164,3 +164,91 @@ def test_networks_without_blocks_have_none_to_drop():
         PlanSpace(graph_of(GRAPH), parts=("dropped",))
     with pytest.raises(ValueError, match=r"parts \(=\['blocks'\]\) must be one or m"):
         PlanSpace(graph_of(GRAPH), parts=["blocks"])
+
+
+def layer_space(*parts, **knobs):
+    return PlanSpace(graph_of(GRAPH), parts=parts, **{"end_bits": None, **knobs})
+
+
+def test_channels_come_first_and_then_the_layers():
+    space = layer_space("act_bits", "keep_ratio", "sparsity")
+    assert space.parts == ("keep_ratio", "sparsity", "act_bits")
+    assert [(d.name, d.part) for d in space] == [
+        *(("conv1", "keep_ratio"), ("conv2", "keep_ratio")),
+        *(
+            (layer, part)
+            for layer in ("conv1", "conv2", "linear")
+            for part in ("sparsity", "act_bits")
+        ),
+    ]
+    assert not space.only_channels and PlanSpace(graph_of(GRAPH)).only_channels
+
+
+def test_plans_of_a_space_by_hand():
+    space = layer_space("keep_ratio", "sparsity", "weight_bits", mapping="haq")
+    counts = [4, 6, 20, 1, 5, 7, 2, 2]
+    plan = space.plan(counts)
+    assert plan.keep_ratio == {"conv1": 0.5, "conv2": 1.0}
+    assert plan.sparsity == {"conv2": 0.75, "linear": 0.9}  # no zeros: not named
+    assert plan.weight_bits == {"conv1": 2, "conv2": 8, "linear": 3}
+    assert plan.act_bits == {"conv1": 8, "conv2": 8, "linear": 8}
+    assert space.counts(plan).tolist() == counts
+    channels, parts, _ = space.amounts(np.array([counts, space.sizes]))
+    assert channels.tolist() == [[4, 6], [8, 6]]
+    assert parts.density.tolist() == [[1, 0.25, 0.1], [1, 1, 1]]
+    assert parts.weight_bits.tolist() == [[2, 8, 3], [8, 8, 8]]
+    assert parts.act_bits.tolist() == [[8, 8, 8], [8, 8, 8]]
+
+
+def test_the_ends_of_a_space():
+    space = layer_space("keep_ratio", "weight_bits", weight_bits=[3, 5])
+    assert space.least.weight_bits == {"conv1": 3, "conv2": 3, "linear": 3}
+    assert space.counts(space.least).tolist() == [2, 2, 3, 3, 3]
+    assert space.counts(None).tolist() == space.sizes.tolist() == [8, 6, 5, 5, 5]
+    assert space.whole == Plan({"conv1": 1.0, "conv2": 1.0})
+    assert layer_space("weight_bits").whole == Plan({})
+
+
+def test_what_was_decided_before_is_part_of_every_plan():
+    start = Plan({"conv1": 0.5}, {"conv2": 0.5}, {"conv2": 4, "linear": 4}, {})
+    space = layer_space("weight_bits", start=start)
+    plan = space.uniform(0.25)
+    assert plan.keep_ratio == {"conv1": 0.5} and plan.sparsity == {"conv2": 0.5}
+    assert plan.weight_bits == dict.fromkeys(("conv1", "conv2", "linear"), 2)
+    channels, parts, _ = space.amounts(space.counts(plan))
+    assert channels.tolist() == [4, 6] and parts.density.tolist() == [1, 0.5, 1]
+    # Channels alone are decided: what the start says of layers counts all the same.
+    space = PlanSpace(graph_of(GRAPH), start=start)
+    assert space.plan([8, 6]).weight_bits == {"conv2": 4, "linear": 4}
+    assert space.amounts(np.array([8, 6]))[1].weight_bits.tolist() == [32, 4, 4]
+
+
+def test_sampled_bits_follow_the_seed_and_are_all_drawn():
+    space = layer_space("weight_bits", "sparsity")
+    plans = [space.sample(torch.Generator().manual_seed(seed)) for seed in range(60)]
+    assert plans[3] == space.sample(torch.Generator().manual_seed(3))
+    assert {p.weight_bits["linear"] for p in plans} == {*range(2, 9)}
+    for plan in plans:
+        assert space.plan(space.counts(plan)) == plan
+
+
+def test_a_description_tells_spaces_apart():
+    one, other = (layer_space("weight_bits", mapping=m) for m in ("share", "haq"))
+    assert one.described() != other.described()
+    fixed = layer_space("weight_bits", act_bits=[6])
+    assert fixed.described() != one.described()
+    assert one.described() == layer_space("weight_bits").described()
+
+
+@pytest.mark.parametrize("parts", [(), ("weight_bits", "bits")])
+def test_parts_that_a_plan_does_not_have(parts):
+    with pytest.raises(ValueError, match="one or more of keep_ratio, dropped, sp"):
+        layer_space(*parts)
+
+
+def test_bits_that_a_layer_cannot_have():
+    space = layer_space("weight_bits")
+    with pytest.raises(ValueError, match="conv1 cannot keep 9 bits; it can keep"):
+        space.plan([9, 8, 8])
+    with pytest.raises(ValueError, match=r"no layers \['x'\] with weights"):
+        space.counts(Plan({}, weight_bits={"x": 8}))

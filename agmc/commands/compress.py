@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from agmc.carry_out import CarryOut
-from agmc.commands.encoder import check_encoder, refuse_measured
-from agmc.commands.second_search import second_search
+from agmc.commands.encoder import check_encoder, quick, refuse_measured
+from agmc.commands.second_search import rehearse_second_search, second_search
 from agmc.commands.steps import (
     data_and_model,
     progress_of,
@@ -41,6 +42,7 @@ from agmc.search.goals import goal_of
 from agmc.search.policy import Policy
 from agmc.search.rehearsal import (
     rehearse_agent,
+    rehearse_embedding,
     rehearse_evaluator,
     rehearse_reward,
 )
@@ -96,7 +98,7 @@ def compress(job: Job) -> None:
         else:
             _rehearse(job, rooms, reward, model, splits, bound)
             if second is not None:
-                second.check(bound.cost_model, job.space)
+                rehearse_second_search(job, second, rooms, model, splits, bound)
         if job.weights is None:
             train_network(job, model, splits, execution, progress, own)
             progress.stage("trace")
@@ -109,6 +111,8 @@ def compress(job: Job) -> None:
                 lambda: _search(job, rooms, model, splits, graph, progress)
             )
             plan.save(job.directory / "plan.json")
+            if second is not None:
+                second.check(bound.cost_model, job.space, plan)
 
         def then(small: nn.Module, plan: Plan) -> Plan:
             """The second search, on the fine-tuned network."""
@@ -175,8 +179,12 @@ def _rehearse(
     agent = rehearse_agent(rooms["agent"], goals, episodes=episodes, seed=job.seed)
     rooms["policy"].check(agent)
     rehearse_reward(reward, bound)
+    evaluator = rooms["evaluator"]
+    if not bound.space.only_channels:
+        rehearse_embedding(quick(rooms["embedding"]), bound.space)
+        evaluator = functools.partial(evaluator, quantization=rooms["quantization"])
     room = {name: rooms[name] for name in ("importance", "execution")}
-    rehearse_evaluator(rooms["evaluator"], model, splits, bound, **room)
+    rehearse_evaluator(evaluator, model, splits, bound, **room)
 
 
 def _search(

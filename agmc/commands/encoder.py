@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import json
@@ -33,6 +34,13 @@ _WITH_A_HEAD = "agmc.embedding.predicted.sensitivity"
 def can_be_fitted(build: Any) -> bool:
     """Whether an embedding, as the configuration makes it, has an encoder to fit."""
     return _is(build, _WITH_AN_ENCODER)
+
+
+def quick(build: Any) -> Any:
+    """An embedding that is fitted in one step, where it is fitted at all."""
+    if not can_be_fitted(build):
+        return build
+    return functools.partial(build, steps=1, variants=0, corpus_variants=0)
 
 
 def _is(build: Any, name: str) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
+from agmc.commands.encoder import check_encoder, quick
 from agmc.data import Splits
 from agmc.job import Job
 from agmc.measure import graph_of
@@ -17,7 +19,49 @@ from agmc.report.run_record import SECOND
 from agmc.report.watch import Watch
 from agmc.search.bound import BoundBudget
 from agmc.search.find_plan import find_plan
+from agmc.search.goals import goal_of
+from agmc.search.rehearsal import (
+    rehearse_agent,
+    rehearse_embedding,
+    rehearse_evaluator,
+)
 from agmc.search.second_stage import SecondStage
+
+
+def rehearse_second_search(
+    job: Job,
+    second: SecondStage,
+    rooms: Mapping[str, Any],
+    model: nn.Module,
+    splits: Splits,
+    first: BoundBudget,
+) -> None:
+    """Tries the second search out on the whole network, trained or not.
+
+    Args:
+        job: with the decisions of the first search.
+        second: what is decided, and how.
+        rooms: of the first search.
+        model: the network.
+        splits: `test` is not read.
+        first: the budget of the first search.
+
+    Raises:
+        ValueError: the budget cannot be met, or something else of `second` cannot be.
+    """
+    check_encoder(second.embedding, "second_embedding")
+    bound = second.bind(first.cost_model, job.space)
+    rehearse_agent(
+        second.agent, [goal_of(bound)], episodes=second.episodes, seed=job.seed
+    )
+    space = second.space(first.cost_model.graph, job.space, Plan({}))
+    rehearse_embedding(quick(second.embedding), space)
+    rehearse_evaluator(
+        functools.partial(rooms["evaluator"], quantization=rooms["quantization"]),
+        *(model, splits, bound),
+        importance=rooms["importance"],
+        execution=rooms["execution"],
+    )
 
 
 def second_search(
@@ -37,7 +81,7 @@ def second_search(
         second: what is decided, and how.
         rooms: of the first search; evaluator, importance, execution, workers and
             quantization are the same.
-        small: the fine-tuned network.
+        small: the fine-tuned network; is moved to the CPU.
         splits: `test` is not read.
         plan: of the first search.
         first: its budget.
@@ -47,8 +91,10 @@ def second_search(
         ValueError: no plan of what is left to decide is within the budget.
     """
     budgets = second.absolute(first.cost_model.of(None))
-    graph = graph_of(small, splits)
-    space = second.space(graph, job.space, plan)
+    graph = graph_of(small.cpu(), splits)
+    # Its channels are what the plan has left; what the plan says of layers stays.
+    start = dataclasses.replace(plan, keep_ratio={}, dropped=())
+    space = second.space(graph, job.space, start)
     bound = budgets.bind(first.cost_model.of_graph(graph), space)
     watch = Watch(progress, budgets)
     same = ("execution", "importance", "evaluator", "workers", "quantization", "tables")

@@ -27,6 +27,27 @@ def sparsify(network: nn.Module, sparsity: Mapping[str, float]) -> None:
     zero(network, smallest_weights(network, sparsity))
 
 
+class Thinned:
+    """Makes the weights of a network sparse, and can take that back.
+
+    Args:
+        network: as of `sparsify`; stays at hand.
+        sparsity: layer name -> share of its weights that becomes zero.
+    """
+
+    def __init__(self, network: nn.Module, sparsity: Mapping[str, float]) -> None:
+        self.sparsity = sparsity
+        held = layer_weights(network).items()
+        self._weights = {name: w for name, w in held if name in sparsity}
+        self._dense = {name: w.detach().clone() for name, w in self._weights.items()}
+        sparsify(network, sparsity)
+
+    def restore(self) -> None:
+        """The weights as they were: a fine-tuning takes them a few at a time."""
+        for name, weight in self._weights.items():
+            weight.data.copy_(self._dense[name])
+
+
 def smallest_weights(
     network: nn.Module, sparsity: Mapping[str, float]
 ) -> dict[str, Tensor]:

@@ -177,13 +177,16 @@ class CostModel:
 
         Never falls when anything of a plan grows, as `latency` does (see
         `LatencyModel.ceiling`), and no file is larger than its `bytes`: how long the
-        runs of zeros in it are is a matter of chance.
+        runs of zeros in it are is a matter of chance, but no tensor takes more than it
+        would without zeros.
         """
         if metric == "latency":
             return self._latency.ceiling(counts, kept)
         values = self.evaluate(metric, counts, parts, kept)
         if metric == "bytes" and parts is not None and (parts.density < 1).any():
-            values = np.ceil(values * _ROOM_FOR_CHANCE).astype(np.int64)
+            dense = parts._replace(density=np.ones_like(parts.density))
+            with_room = np.ceil(values * _ROOM_FOR_CHANCE).astype(np.int64)
+            return np.minimum(with_room, self.evaluate(metric, counts, dense))
         return values
 
     def of_graph(self, graph: ModelGraph) -> CostModel:

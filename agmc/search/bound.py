@@ -112,8 +112,10 @@ class BoundBudget:
         )
 
     def value(self, metric: str, counts: np.ndarray) -> float:
-        """A metric of counts int [num_decisions]."""
-        return self.cost_model.evaluate(metric, *self.space.amounts(counts)).item()
+        """A metric of counts int [num_decisions]; `bytes` as no file exceeds them."""
+        model = self.cost_model
+        of = model.ceiling if metric == "bytes" else model.evaluate
+        return of(metric, *self.space.amounts(counts)).item()
 
     def usage(self, counts: np.ndarray) -> np.ndarray:
         """The largest share of a limit that is used up; 0 without limits.

@@ -68,7 +68,7 @@ class Evaluator:
             0 leaves the statistics of the unpruned network.
         batch_size: images per forward pass, >= 1.
         quantization: how plans with bits round; the images of the recalibration
-            measure the activations.
+            measure the activations, so that there must be some.
 
     Raises:
         ValueError: a number is out of range.
@@ -124,7 +124,11 @@ class Evaluator:
         self._measured: tuple[str, Measured] | None = None
 
     def __call__(self, plan: Plan) -> Evaluation:
-        """The evaluation of a plan."""
+        """The evaluation of a plan.
+
+        Raises:
+            ValueError: the plan has bits that cannot be had.
+        """
         started = time.perf_counter()
         known = self._known.get(plan.digest)
         if known is not None:
@@ -168,6 +172,11 @@ class Evaluator:
     def _measured_network(self, plan: Plan) -> Measured:
         """The network that bits are about; plans in a row often share it."""
         key = replace(plan, weight_bits={}, act_bits={}).digest
+        if plan.act_bits and self._recalibration is None:
+            raise ValueError(
+                "recalibration_images (=0) must be >= 1 where inputs of layers have "
+                "bits: they are measured on these images"
+            )
         if self._measured is None or self._measured[0] != key:
             images = [images for images, _ in self._recalibration or ()]
             self._measured = key, Measured(self._repaired(plan), images)

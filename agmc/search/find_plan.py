@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import nn
 
@@ -169,15 +169,14 @@ def find_plan(
             reward=reward,
             importance=importance,
             evaluator=evaluator,
-            min_keep_ratio=min_keep_ratio,
-            round_to=round_to,
+            space=json.dumps(space.described()),
             episodes=episodes,
             seed=seed,
             corpus=corpus,
             tables=tables,
             in_flight=in_flight,
             **({"policy": policy.digest} if policy.load else {}),
-            **({} if space.only_channels else _said_of(space, quantization)),
+            **({} if space.only_channels else {"quantization": quantization}),
         )
         log = EpisodeLog(Path(directory) / "episodes.jsonl", run)
         checkpoint = Path(directory) / "embedding.safetensors"
@@ -233,11 +232,6 @@ def find_plan(
         )
     policy.keep(acting, observe, run=run)
     return found
-
-
-def _said_of(space: PlanSpace, quantization: Quantization) -> dict[str, Any]:
-    """What a search over bits and zeros depends on besides."""
-    return {"space": json.dumps(space.described()), "quantization": quantization}
 
 
 def _builder(name: str, module: str = "") -> BuildEmbedding:

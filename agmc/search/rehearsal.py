@@ -16,6 +16,8 @@ from torch import nn
 from agmc.agents.agent import Agent, AgentContext, Goal
 from agmc.compression.importance import Importance
 from agmc.data import Splits
+from agmc.embedding.embedding import Embedding, EmbeddingContext
+from agmc.plan_space import PlanSpace
 from agmc.search.bound import BoundBudget
 from agmc.search.evaluator import Evaluator
 from agmc.search.goals import context_of
@@ -70,10 +72,10 @@ def rehearse_evaluator(
     importance: Importance,
     execution: Execution,
 ) -> None:
-    """Builds an evaluator on a few images.
+    """Builds an evaluator on a few images; where layers are decided about, uses it.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a number is out of range, or the fewest bits cannot be had.
     """
     few = dataclasses.replace(
         splits,
@@ -82,4 +84,18 @@ def rehearse_evaluator(
     )
     model = copy.deepcopy(model)  # it may be moved to another device
     pruner = pruner_of(model, bound.space.graph, few, importance, execution)
-    build(pruner, bound.cost_model, few, execution)
+    evaluate = build(pruner, bound.cost_model, few, execution)
+    if not bound.space.only_channels:
+        evaluate(bound.space.least)
+
+
+def rehearse_embedding(
+    build: Callable[[EmbeddingContext], Embedding], space: PlanSpace
+) -> None:
+    """Builds an embedding that has nothing but the network to learn from.
+
+    Raises:
+        ValueError: it knows nothing of decisions of that kind.
+    """
+    with torch.random.fork_rng(devices=[]):
+        build(EmbeddingContext(space.graph, space))

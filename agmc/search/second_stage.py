@@ -11,6 +11,7 @@ from agmc.cost.model import Cost, CostModel
 from agmc.graph.model_graph import ModelGraph
 from agmc.plan import PARTS, Plan
 from agmc.plan_space import PlanSpace
+from agmc.search.bound import BoundBudget
 from agmc.search.budget import Budget
 from agmc.search.budgets import Budgets
 from agmc.search.find_plan import BuildAgent, BuildEmbedding
@@ -29,15 +30,16 @@ class SecondStage:
         embedding: builder of what its agent sees, see `find_plan`.
         agent: builder of its agent.
         parts: of the plan that it decides about, see `PlanSpace`; channels it cannot.
-        budget: METRIC:LIMIT, or several; shares are of the original network.
+        budget: METRIC:LIMIT on what its parts change, or several: bytes, and bops
+            where bits are among them; shares are of the original network.
         episodes: of it, >= 1.
 
     Raises:
         ValueError: an argument is out of range.
     """
 
-    embedding: BuildEmbedding | str
-    agent: BuildAgent | str
+    embedding: BuildEmbedding
+    agent: BuildAgent
     parts: Sequence[str] = ("weight_bits",)
     budget: str | Sequence[str] = "bytes:0.08"
     episodes: int = 60
@@ -56,26 +58,54 @@ class SecondStage:
                 f"second.budget (={self.budget}) must be METRIC:LIMIT, as bytes:0.08, "
                 "or several of that"
             )
+        metrics = ("bytes",) if set(self.parts) == {"sparsity"} else ("bytes", "bops")
+        for limit in self.budgets.limits:
+            if limit.metric not in metrics:
+                raise ValueError(
+                    f"second.budget (={limit}) must be on {' or '.join(metrics)}: "
+                    f"{', '.join(self.parts)} change nothing else; a limit on "
+                    f"{limit.metric} belongs into budget"
+                )
 
     @cached_property
     def budgets(self) -> Budgets:
         """What is asked for, shares of the original network."""
         return Budgets.of(self.budget)
 
-    def check(self, cost_model: CostModel, space: Mapping[str, Any]) -> None:
-        """Refuses, before anything takes long, what no plan of both stages can meet.
+    def bind(self, cost_model: CostModel, arguments: Mapping[str, Any]) -> BoundBudget:
+        """The budgets of both stages at once, before anything takes long.
 
         Args:
             cost_model: of the original network.
-            space: arguments of `PlanSpace` of the first stage.
+            arguments: of `PlanSpace`, of the first stage.
 
         Raises:
             ValueError: the smallest plan takes too much.
         """
-        parts = [*space["parts"], *self.parts]
-        self.budgets.bind(
-            cost_model, PlanSpace(cost_model.graph, **{**space, "parts": parts})
-        )
+        parts = [*arguments["parts"], *self.parts]
+        space = PlanSpace(cost_model.graph, **{**arguments, "parts": parts})
+        return self.budgets.bind(cost_model, space)
+
+    def check(
+        self, cost_model: CostModel, arguments: Mapping[str, Any], plan: Plan
+    ) -> None:
+        """Refuses, before any fine-tuning, channels that leave too much.
+
+        Args:
+            cost_model: of the original network.
+            arguments: of `PlanSpace`, of the first stage.
+            plan: of the first stage.
+
+        Raises:
+            ValueError: no plan of this stage is within the budget after that one.
+        """
+        space = self.space(cost_model.graph, arguments, plan)
+        try:
+            self.budgets.bind(cost_model, space)
+        except ValueError as error:
+            raise ValueError(
+                f"second: {error}; or lower budget, so that fewer channels stay"
+            ) from error
 
     def absolute(self, original: Cost) -> Budgets:
         """The budgets in the units of their metrics.
@@ -98,16 +128,15 @@ class SecondStage:
         )
 
     def space(
-        self, graph: ModelGraph, arguments: Mapping[str, Any], plan: Plan
+        self, graph: ModelGraph, arguments: Mapping[str, Any], start: Plan
     ) -> PlanSpace:
-        """The decisions, of the network that the first stage has left.
+        """The decisions.
 
         Args:
-            graph: of it.
+            graph: of the network.
             arguments: of `PlanSpace`, of the first stage.
-            plan: of the first stage; what it says of layers stays.
+            start: what the first stage has decided about this network.
         """
-        start = Plan({}, plan.sparsity, plan.weight_bits, plan.act_bits)
         return PlanSpace(
             graph, **{**arguments, "parts": list(self.parts), "start": start}
         )

@@ -9,6 +9,7 @@ from torch import nn
 
 from agmc.compression.prune import Pruner, compress
 from agmc.compression.sparsify import (
+    Thinned,
     global_sparsity,
     lamp_sparsity,
     layer_weights,
@@ -44,6 +45,16 @@ def test_the_smallest_of_each_layer_go_and_nothing_else():
     assert torch.equal(net.get_submodule("0").bias, bias)
     sparsify(net, {"1": 0.5, "0": 0.75})
     assert weights(net) == {"0": [[0, 0], [0, -4]], "1": [[10, 0]]}
+
+
+def test_what_went_can_come_back():
+    net = network()
+    thinned = Thinned(net, {"0": 0.5})
+    assert weights(net) == {"0": [[0, 0], [3, -4]], "1": [[10, -0.5]]}
+    with torch.no_grad():
+        net.get_parameter("1.weight").mul_(2)  # not its business
+    thinned.restore()
+    assert weights(net) == {"0": [[1, -2], [3, -4]], "1": [[20, -1]]}
 
 
 @pytest.mark.parametrize(

@@ -124,11 +124,12 @@ def bounds(draw):
 
 def limits_between(draw, metrics, model, space):
     """For every metric a limit between the smallest plan and the whole, or above."""
-    least, whole = np.array([[d.counts[0], d.size] for d in space]).T
+    ends = np.array([[d.counts[0], d.size] for d in space]).T
+    least, whole = (space.amounts(counts) for counts in ends)
     asked = []
     for metric in metrics:
-        low = float(model.ceiling(metric, least)) * (1 + 1e-8) + 1e-6
-        high = max(low, float(model.evaluate(metric, whole)))
+        low = float(model.ceiling(metric, *least)) * (1 + 1e-8) + 1e-6
+        high = max(low, float(model.evaluate(metric, *whole)))
         limit = low + draw(st.floats(0, 1.1)) * (high - low)
         unit = {"latency": "ms", "energy": "mJ"}.get(metric, "")
         if metric not in TABLE_METRICS:

@@ -10,7 +10,11 @@ from search_nets import no_number, tiny_net, tiny_splits
 
 from agmc.agents import DDPG, PPO, BlackBox
 from agmc.compression.importance import l1, taylor
+from agmc.compression.quantize import Quantization
 from agmc.cost.model import CostModel
+from agmc.embedding.haq import haq
+from agmc.embedding.rules import rules
+from agmc.embedding.rules_weights import rules_weights
 from agmc.graph.trace import trace
 from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets
@@ -18,6 +22,7 @@ from agmc.search.evaluator import Evaluator
 from agmc.search.goals import goal_of
 from agmc.search.rehearsal import (
     rehearse_agent,
+    rehearse_embedding,
     rehearse_evaluator,
     rehearse_reward,
 )
@@ -100,3 +105,45 @@ def test_an_evaluator_that_cannot_be_is_refused(knob, importance, bounds):
     with pytest.raises(ValueError, match=rf"{knob} \(=-1\)"):
         build = functools.partial(Evaluator, **{knob: -1})
         rehearse_evaluator(build, *rest, **rooms)
+
+
+def layers_of(bounds, **knobs):
+    """The same network, with decisions about its layers as well."""
+    space = PlanSpace(bounds[0].space.graph, end_bits=None, **knobs)
+    return Budgets.of("bytes:0.99").bind(bounds[0].cost_model, space)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "build", "message"),
+    [
+        (
+            {"weight_bits": [1, 8]},
+            Evaluator,
+            r"weight_bits of '\d' \(=1\) must be >= 2",
+        ),
+        (
+            {},
+            functools.partial(Evaluator, recalibration_images=0),
+            r"recalibration_images \(=0\) must be >= 1 where inputs",
+        ),
+    ],
+)
+def test_bits_that_cannot_be_had_are_refused(knobs, build, message, bounds):
+    execution = Execution(device="cpu", precision="float32")
+    bound = layers_of(bounds, parts=["weight_bits"], **knobs)
+    rest = (tiny_net(), tiny_splits(), bound)
+    rooms = {"importance": l1, "execution": execution}
+    with pytest.raises(ValueError, match=message):
+        rehearse_evaluator(build, *rest, **rooms)
+    shared = functools.partial(Evaluator, quantization=Quantization(weights="codebook"))
+    rehearse_evaluator(shared, *rest, **rooms)
+
+
+def test_an_embedding_that_knows_no_such_decisions_is_refused(bounds):
+    space = layers_of(bounds, parts=["keep_ratio", "sparsity"]).space
+    before = torch.random.get_rng_state()
+    rehearse_embedding(rules, space)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for build, message in ((haq, "sees layers only"), (rules_weights, "groups only")):
+        with pytest.raises(ValueError, match=message):
+            rehearse_embedding(build, space)
