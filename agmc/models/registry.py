@@ -17,6 +17,7 @@ from agmc.models import (
     cifar_resnet,
     cifar_shufflenet,
     cifar_vgg,
+    mnist_conv,
 )
 
 _OWN: dict[str, Callable[..., nn.Module]] = {
@@ -35,6 +36,7 @@ _OWN: dict[str, Callable[..., nn.Module]] = {
     "shufflenet_v2_cifar": cifar_shufflenet.shufflenet_v2_cifar,
     "densenet22_cifar": cifar_densenet.densenet22_cifar,
     "densenet40_cifar": cifar_densenet.densenet40_cifar,
+    "conv_mnist": mnist_conv.conv_mnist,
 }
 # Their auxiliary heads serve training from scratch only, and make the output a tuple.
 _TORCHVISION_ARGUMENTS: dict[str, dict[str, Any]] = {
