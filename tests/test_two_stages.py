@@ -1,0 +1,169 @@
+"""Two searches one after the other, and one about channels and bits, as a user has it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import agmc.carry_out
+import agmc.pipeline
+from agmc.compression.sparsify import layer_weights
+from agmc.export.checkpoint import load
+from agmc.export.latencies import CELLS
+from agmc.plan import Plan
+
+#: On the network of `tiny`, at half of the MACs: 8 bits everywhere would take 3 %.
+TWO_STAGES = (
+    "compression=two_stage",
+    "compression.round_to=1",
+    "compression.end_bits=null",
+    "compression.second.budget=[bytes:0.8,bops:0.02]",
+    "compression.second.episodes=2",
+    "quantized_finetune.epochs=1",
+)
+
+
+@pytest.fixture(autouse=True)
+def without_onnx(monkeypatch):
+    """Saves the seconds that an export takes: the files are not looked at."""
+    monkeypatch.setattr(agmc.pipeline, "save_onnx", lambda *rooms: 0.0)
+    cells = [dict.fromkeys(CELLS, 1.0), dict.fromkeys(CELLS, 0.5)]
+    monkeypatch.setattr(agmc.pipeline, "onnx_latencies", lambda *rooms: cells)
+
+
+def result_of(directory):
+    return json.loads((directory / "result.json").read_text())
+
+
+def test_bits_are_decided_on_the_fine_tuned_network(call, tiny, tmp_path, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    got = call(*tiny, *TWO_STAGES, f"out={whole}")
+    assert (got.code, got.err) == (0, "")
+    result, plan = result_of(whole), Plan.load(whole / "plan.json")
+    limits = {record["metric"]: record for record in result["budget"]["limits"]}
+    assert [*limits] == ["macs", "bytes", "bops"] and result["budget"]["holds"]
+    for metric, share in (("macs", 0.5), ("bops", 0.02)):  # of the original network
+        original = result["baseline"][metric]
+        assert limits[metric]["limit"] == pytest.approx(share * original)
+        assert result["compressed"][metric] == limits[metric]["value"]
+    saved = whole / "compressed.safetensors"
+    assert limits["bytes"]["value"] == saved.stat().st_size
+    assert result["second"]["budget"] == "bytes:0.8, bops:0.02"
+    assert result["second"]["episodes"] == 2
+    assert {"second search", "fine-tune bits"} <= set(result["seconds"])
+    # The channels are those of the first search, the bits those of the second.
+    lines = (whole / "second" / "episodes.jsonl").read_text().splitlines()
+    found = max(map(json.loads, lines), key=lambda line: line["reward"])["plan"]
+    assert found["weight_bits"] == plan.weight_bits and not found["keep_ratio"]
+    assert set(plan.weight_bits) == {"0", "3", "7"}
+    assert plan.act_bits == dict.fromkeys(("0", "3", "7"), 8)
+    assert load(saved).get_parameter("0.weight").shape[0] == 8 * plan.keep_ratio["0"]
+
+    # Cut off behind the fine-tuning, a run goes on from the network that it has left.
+    def cut_off(*rooms, **knobs):
+        raise ValueError("cut off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("agmc.commands.second_search.find_plan", cut_off)
+        assert "cut off" in call(*tiny, *TWO_STAGES, f"out={cut}").err
+    assert not (cut / "result.json").exists()
+    trained, distil = [], agmc.carry_out.distil
+
+    def counted(small, teacher, splits, recipe, **knobs):
+        trained.append(recipe)
+        return distil(small, teacher, splits, recipe, **knobs)
+
+    monkeypatch.setattr(agmc.carry_out, "distil", counted)
+    assert call(*tiny, *TWO_STAGES, f"out={cut}").code == 0
+    assert len(trained) == 1 and "fine-tune" not in result_of(cut)["seconds"]
+    for name in ("plan.json", "compressed.safetensors", "second/finetuned.safetensors"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_zeros_and_codebooks_of_one_bit_above_an_accuracy(call, tiny, tmp_path):
+    out = tmp_path / "out"
+    how = (
+        "budget=accuracy>=0.01",
+        "compression.second.parts=[sparsity,weight_bits]",
+        "compression.min_keep_ratio=1",
+        "compression.second.budget=bytes:0.45",  # 2 bits without zeros take 0.467
+        "compression.weight_bits=[1,2]",
+        "compression.quantization.weights=codebook",
+        "compression.mapping=haq",
+        "embedding@second_embedding=haq",
+    )
+    got = call(*tiny, *TWO_STAGES, *how, f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    result, plan = result_of(out), Plan.load(out / "plan.json")
+    metrics = [record["metric"] for record in result["budget"]["limits"]]
+    assert metrics == ["accuracy", "bytes"]
+    assert set(plan.weight_bits.values()) <= {1, 2} and plan.sparsity
+    final = load(out / "compressed.safetensors")
+    for name, bits in plan.weight_bits.items():
+        zero = plan.sparsity.get(name, 0) > 0  # stands beside the numbers
+        assert len(final.state_dict()[f"{name}.codebook"]) <= 2**bits - zero
+    assert "fine-tune zeros" in result["seconds"]
+
+
+def test_channels_and_bits_in_one_search(call, tiny, tmp_path):
+    out = tmp_path / "out"
+    how = ("compression=joint", "compression.round_to=1", "compression.end_bits=null")
+    got = call(*tiny, *how, "budget=[macs:0.7,bops:0.03]", f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    result, plan = result_of(out), Plan.load(out / "plan.json")
+    assert result["budget"]["holds"] and "second" not in result
+    assert len(result["budget"]["limits"]) == 2
+    assert set(plan.keep_ratio) == {"0", "3"} and len(plan.weight_bits) == 3
+    assert not (out / "second").exists()
+
+
+def test_a_plan_by_hand_is_the_whole_plan(call, tiny, tmp_path):
+    (tmp_path / "mine.json").write_text('{"keep_ratio": {"0": 0.5}}')
+    out = tmp_path / "out"
+    got = call(*tiny, *TWO_STAGES, "plan=mine.json", "budget=null", f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    assert Plan.load(out / "plan.json") == Plan({"0": 0.5})
+    assert not (out / "second").exists()
+    assert all((w != 0).all() for w in layer_weights(load_of(out)).values())
+
+
+def load_of(directory):
+    return load(directory / "compressed.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compression.second.budget=bytes:0.01"], ["bytes:0.01 cannot be met: at le"]),
+        (["compression.second.budget=latency:2ms"], ["must be on bytes or bops"]),
+        (["compression.second.budget=bytes"], ["budget 'bytes' must be METRIC:LIMIT"]),
+        (["compression.second.parts=[keep_ratio]"], ["second.parts (=['keep_ratio'])"]),
+        (["compression.second.episodes=0"], ["second.episodes (=0) must be >= 1"]),
+        (["compression.weight_bits=[1,8]"], ["(=1) must be >= 2", "weights=codebook"]),
+        (["compression.weight_bits=[8]"], ["nothing is to be decided", "more choices"]),
+        (
+            ["compression.mapping=nearest"],
+            ["mapping (='nearest') must be one of share"],
+        ),
+        (["search.evaluator.recalibration_images=0"], ["recalibration_images (=0)"]),
+        (["embedding@second_embedding=multistage"], ["knows channel groups only"]),
+        (["compression=joint", "embedding=haq"], ["haq sees layers only"]),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_is_refused_before_the_training(arguments, words, call, tiny):
+    two = () if arguments[0] == "compression=joint" else TWO_STAGES
+    got = call(*tiny, *two, *arguments, "out=out")
+    assert got.code == 2
+    (line,) = got.err.splitlines()
+    for word in words:
+        assert word in line, line
+    assert "train" not in got.out
+
+
+def test_channels_that_leave_too_much_are_told_before_the_fine_tuning(call, tiny):
+    tight = ("budget=macs:0.95", "compression.second.budget=bops:0.008")
+    got = call(*tiny, *TWO_STAGES, *tight, "out=out")
+    assert got.code == 2 and "or lower budget, so that fewer channels" in got.err
+    assert "fine-tune" not in got.out
