@@ -186,7 +186,7 @@ class CostModel:
         if metric == "bytes" and parts is not None and (parts.density < 1).any():
             dense = parts._replace(density=np.ones_like(parts.density))
             with_room = np.ceil(values * _ROOM_FOR_CHANCE).astype(np.int64)
-            return np.minimum(with_room, self.evaluate(metric, counts, dense))
+            return np.minimum(with_room, self.evaluate(metric, counts, dense, kept))
         return values
 
     def of_graph(self, graph: ModelGraph) -> CostModel:
