@@ -315,7 +315,6 @@ def test_a_plan_that_drops_blocks_goes_the_whole_way(tmp_path):
         dropped=["layer1.0"],
         sparsity=dict.fromkeys(layers, 0.5),
         finetune=Distillation(epochs=1),
-        bits={"weight_bits": dict.fromkeys(layers, 8)},
     )
     left = of_what_stays(graph, plan)
     assert Plan.load(tmp_path / "plan.json") == left

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
+import numpy as np
 import pytest
 import torch
 from graph_nets import graph_of, quiet_trace
@@ -16,7 +17,7 @@ from agmc.export.checkpoint import to_bytes
 from agmc.graph.weighted import weighted_layers
 from agmc.models import build
 from agmc.models.random_cnn import with_statistics
-from agmc.plan import Plan
+from agmc.plan import Plan, kept_channels, layer_parts
 from agmc.plan_space import PlanSpace
 
 FAMILIES = ("resnet8", "plain20", "densenet22_cifar", "shufflenet_v2_cifar")
@@ -106,3 +107,21 @@ def test_bits_of_dropped_blocks_are_not_there(weight_bits, act_bits):
     left = Pruner(net, graph).prune(Plan(plan.keep_ratio, dropped=plan.dropped))
     bits = (weight_bits or 32) * (act_bits or 32)
     assert predicted.bops == bits * cost_of(quiet_trace(left, x)).macs
+
+
+def test_bits_and_blocks_of_many_plans_at_once_and_more_never_costs_less():
+    _, _, graph = family("resnet20")
+    costs, names = CostModel(graph), [block.name for block in graph.blocks]
+    plan = plan_of(graph, 1, 4, 6, 0.5)
+    counts, parts = kept_channels(graph, plan), layer_parts(graph, plan)
+    kept = np.random.default_rng(0).random((3, len(names))) < 0.5
+    for metric in ("bytes", "bops"):
+        together = costs.evaluate(metric, counts, parts, kept)
+        for row, value in zip(kept, together.tolist(), strict=True):
+            dropped = [n for n, stays in zip(names, row, strict=True) if not stays]
+            one = costs.of(dataclasses.replace(plan, dropped=dropped))
+            assert getattr(one, metric) == value
+        for i in range(len(names)):
+            more = kept.copy()
+            more[:, i] = True
+            assert (costs.evaluate(metric, counts, parts, more) >= together).all()
