@@ -22,7 +22,6 @@ from agmc.report.experiment import Target, write_experiment
 HERE = Path(__file__).parent
 METHODS: dict[str, tuple[str, ...]] = {
     "plain agmc": (),
-    "channels only": ("compression=channels",),
     "uniform": ("agent=uniform", "embedding=rules"),
     "random": ("agent=random", "embedding=rules"),
 }
