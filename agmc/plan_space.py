@@ -128,11 +128,6 @@ class PlanSpace(Sequence[Decision]):
         return self.parts == ("keep_ratio",)
 
     @property
-    def rounds(self) -> bool:
-        """Whether plans of the space have bits."""
-        return bool({"weight_bits", "act_bits"} & {*self.parts}) or self.start.rounds
-
-    @property
     def whole(self) -> Plan:
         """The plan that changes nothing."""
         return Plan({d.name: 1.0 for d in self if d.part == "keep_ratio"})

@@ -60,17 +60,16 @@ def compress(job: Job) -> None:
     refuse_measured(job)
     budgets = Budgets.of(job.budget)
     second: SecondStage | None = job.make("compression.second")
-    metrics = (*budgets.metrics, *(second.budgets.metrics if second else ()))
-    tables = tables_for(metrics, job.latency_table, job.energy_table, job.cache)
+    tables = tables_for(budgets.metrics, job.latency_table, job.energy_table, job.cache)
     given = None if job.plan is None else Plan.load(job.plan)
     execution: Execution = job.make("execution")
     trainings = {
         "finetune": job.make("finetune"),
         "gradual": job.make("compression.gradual"),
-        "quantization": job.make("compression.quantization"),
         "quantized_finetune": job.make("quantized_finetune"),
     }
     rooms = _rooms_of_the_search(job)
+    quantization = rooms["quantization"]
     reward = reward_for(budgets, rooms["reward"])  # a conflict shows at once
     check_repair(job.reconstruction_images, job.recalibration_images, job.batch_size)
     check_images(job.calibration_images)
@@ -88,8 +87,7 @@ def compress(job: Job) -> None:
             arguments |= {"parts": ["keep_ratio"], "min_keep_ratio": 1e-9}
             arguments |= {"round_to": 1}
         space = PlanSpace(graph, **arguments)
-        quantization = trainings["quantization"]
-        shared = quantization.weights == "codebook"
+        shared = quantization.shares_numbers
         bound = budgets.bind(CostModel(graph, tables, codebooks=shared), space)
         if given is not None:
             check_layers(given.layers, weighted_layers(graph.program))
@@ -129,6 +127,7 @@ def compress(job: Job) -> None:
 
         carry_out = CarryOut(
             **trainings,
+            quantization=quantization,
             importance=rooms["importance"],
             reconstruction_images=job.reconstruction_images,
             recalibration_images=job.recalibration_images,

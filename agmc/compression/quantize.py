@@ -118,6 +118,11 @@ class Quantization:
                         "weights=codebook"
                     )
 
+    @property
+    def shares_numbers(self) -> bool:
+        """Whether weights with bits are from codebooks."""
+        return self.weights == "codebook"
+
     def apply(
         self,
         network: GraphNetwork,
@@ -158,7 +163,7 @@ class Quantization:
         ranges = measured.ranges if plan.act_bits else {}
         rounding = Rounding(folded, learns=self.learn_scales, steps=measured.steps)
         for name, bits in plan.weight_bits.items():
-            if self.weights == "codebook":
+            if self.shares_numbers:
                 sparse = plan.sparsity.get(name, 0) > 0
                 rounding.shared(layers[name], bits, sparse=sparse)
             else:

@@ -13,6 +13,8 @@ from agmc.embedding.columns import Column
 from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.operation_types import operation_type, spatial_size, window
 from agmc.embedding.progress import weight_of
+from agmc.embedding.rules import min_max_scaled
+from agmc.graph.program import Operation
 from agmc.graph.weighted import weighted_layers
 from agmc.plan_space import PlanSpace
 
@@ -57,10 +59,11 @@ class HAQEmbedding(Embedding):
             Column("previous_action", "share kept by the decision before; 1 at first"),
             Column("inputs", "1 where the bits of inputs are decided"),
         )
-        layers = list(weighted_layers(self.graph.program))
-        features = np.array([self._layer(i, name) for i, name in enumerate(layers)])
-        low, high = features.min(axis=0), features.max(axis=0)
-        scaled = (features - low) / np.where(high > low, high - low, 1.0)
+        known = weighted_layers(self.graph.program)
+        layers = list(known)
+        scaled = min_max_scaled(
+            np.array([self._layer(i, op) for i, op in enumerate(known.values())])
+        )
         self._scaled = scaled[[layers.index(decision.name) for decision in space]]
 
     def rows(self, counts: np.ndarray) -> Tensor:
@@ -75,8 +78,7 @@ class HAQEmbedding(Embedding):
         inputs = float(self._space[step].part == "act_bits")
         return torch.tensor([*self._scaled[step], before, inputs], dtype=torch.float32)
 
-    def _layer(self, index: int, name: str) -> tuple[float, ...]:
-        operation = weighted_layers(self.graph.program)[name]
+    def _layer(self, index: int, operation: Operation) -> tuple[float, ...]:
         weight = self.graph.parameters[weight_of(operation)].shape
         moves = window(self.graph, operation)
         source = self.graph.tensors[next(operation.refs())].shape

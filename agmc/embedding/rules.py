@@ -53,9 +53,7 @@ class RulesEmbedding(Embedding):
         self.graph = graph
         self.columns = RULES_COLUMNS
         self.features = layer_features(graph)
-        low, high = self.features.min(axis=0), self.features.max(axis=0)
-        span = np.where(high > low, high - low, 1.0)
-        self._scaled = (self.features - low) / span
+        self._scaled = min_max_scaled(self.features)
         self._progress = Progress(graph)
 
     def rows(self, counts: np.ndarray) -> Tensor:
@@ -78,10 +76,18 @@ def rules(context: EmbeddingContext) -> Embedding:
     """
     if context.space.only_channels:
         return RulesEmbedding(context.graph)
-    features = _features_of(context.space)
-    low, high = features.min(axis=0), features.max(axis=0)
-    scaled = (features - low) / np.where(high > low, high - low, 1.0)
+    scaled = min_max_scaled(_features_of(context.space))
     return FixedEmbedding(context.space, LAYER_COLUMNS, scaled)
+
+
+def min_max_scaled(features: np.ndarray) -> np.ndarray:
+    """Columns x -> (x - min) / (max - min), in [0, 1]; constant ones become 0.
+
+    Args:
+        features: float [rows, columns].
+    """
+    low, high = features.min(axis=0), features.max(axis=0)
+    return (features - low) / np.where(high > low, high - low, 1.0)
 
 
 def layer_features(graph: ModelGraph) -> np.ndarray:

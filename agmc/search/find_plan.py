@@ -150,8 +150,7 @@ def find_plan(
     if space is None:
         space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, round_to=round_to)
     quantization = quantization or Quantization()
-    shared = quantization.weights == "codebook"
-    cost_model = CostModel(graph, tables, codebooks=shared)
+    cost_model = CostModel(graph, tables, codebooks=quantization.shares_numbers)
     bounds = [rung.bind(cost_model, space) for rung in budgets.rungs]
     goals = tuple(goal_of(bound) for bound in bounds)
     episodes = policy.total(episodes, len(bounds))

@@ -15,7 +15,6 @@ from agmc.search.bound import BoundBudget
 from agmc.search.budget import Budget
 from agmc.search.budgets import Budgets
 from agmc.search.find_plan import BuildAgent, BuildEmbedding
-from agmc.search.limit import OWN_UNITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +115,7 @@ class SecondStage:
         whole = original.known()
         return Budgets(
             tuple(
-                Budget(
-                    limit.metric,
-                    f"{float(limit.limit) * whole[limit.metric]:.6f}"
-                    + OWN_UNITS.get(limit.metric, ""),
-                )
+                Budget(limit.metric, f"{float(limit.limit) * whole[limit.metric]:.6f}")
                 if limit.relative
                 else limit
                 for limit in self.budgets.limits
