@@ -51,7 +51,7 @@ EPISODES = 200
 #: Of the networks that are searched.
 FAMILY = {"resnet20": "resnet", "resnet56": "resnet", "plain20": "plain"}
 MEASURED = Path(__file__).parent / "sensitivity" / "measured"
-EXECUTION = Execution(device="cpu", precision="float32")
+EXECUTION = Execution(device="cpu")  # bfloat16 where there are instructions for it
 STEPS = 200  # of the short training
 RECIPE = Recipe(epochs=1, learning_rate=0.02, batch_size=64)
 
@@ -219,6 +219,7 @@ class Place:
             "keep_ratio": dict(found.plan.keep_ratio),
             **found.cost.known(),
             "whole": network.whole(found.plan).accuracy,
+            "precision": str(EXECUTION.dtype).removeprefix("torch."),
             # Of the last call, where the search was cut off and went on.
             "seconds": spent[0],
             "cpu_seconds": spent[1],
