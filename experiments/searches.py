@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -51,6 +51,8 @@ EPISODES = 200
 #: Of the networks that are searched.
 FAMILY = {"resnet20": "resnet", "resnet56": "resnet", "plain20": "plain"}
 MEASURED = Path(__file__).parent / "sensitivity" / "measured"
+#: One line a run, so that any machine can add to them; `Place.of` lays them out.
+RUNS = Path(__file__).parent / "search_runs.jsonl"
 EXECUTION = Execution(device="cpu")  # bfloat16 where there are instructions for it
 STEPS = 200  # of the short training
 RECIPE = Recipe(epochs=1, learning_rate=0.02, batch_size=64)
@@ -185,9 +187,37 @@ class Place:
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Place:
-        """What the command line says; the folder of the results is made."""
+        """What the command line says; the folder has all runs of before."""
         options.results.mkdir(parents=True, exist_ok=True)
-        return cls(options.data, options.weights, options.results)
+        place = cls(options.data, options.weights, options.results)
+        for line in RUNS.read_text().splitlines() if RUNS.exists() else ():
+            record = json.loads(line)
+            tuned = record.pop("tuned", None)
+            place._lay(record["name"], record)
+            if tuned is not None:
+                place._lay(f"{record['name']}_tuned", {"accuracy": tuned})
+        return place
+
+    def _lay(self, name: str, record: Mapping[str, Any]) -> None:
+        file = self.results / f"{name}.json"
+        if not file.exists():
+            write_whole(file, json.dumps(record) + "\n")
+
+    def keep(self) -> None:
+        """Writes all runs of the folder to `RUNS`."""
+        lines = []
+        for record in self._all():
+            tuned = self.tuned(record["name"])
+            lines.append(record if tuned is None else {**record, "tuned": tuned})
+        write_whole(RUNS, "".join(json.dumps(line) + "\n" for line in lines))
+
+    def tuned(self, name: str) -> float | None:
+        """Accuracy of the plan of a run after the short training, where measured."""
+        file = self.results / f"{name}_tuned.json"
+        if not file.exists():
+            return None
+        accuracy: float = json.loads(file.read_text())["accuracy"]
+        return accuracy
 
     def prepared(self, network: str) -> Prepared:
         """The network, loaded once in each process."""
@@ -230,7 +260,7 @@ class Place:
     def tune(self, record: dict[str, Any]) -> str:
         """What the plan of a run is worth after the short training."""
         file = self.results / f"{record['name']}_tuned.json"
-        if file.exists():
+        if self.tuned(record["name"]) is not None:
             return f"{file.stem}: done before"
         network = self.prepared(record["network"])
         share = network.tuned(Plan(record["keep_ratio"]))
@@ -239,11 +269,13 @@ class Place:
 
     def records(self, metric: str = "macs") -> Iterator[dict[str, Any]]:
         """Of all runs that are there with a budget on the metric."""
-        unsaid = {"embedding": "rules", "metric": "macs"}
-        for file in sorted(self.results.glob("*[0-9].json")):
-            record = {**unsaid, **json.loads(file.read_text())}
+        for record in self._all():
             if record["metric"] == metric:
                 yield record
+
+    def _all(self) -> Iterator[dict[str, Any]]:
+        for file in sorted(self.results.glob("*[0-9].json")):
+            yield json.loads(file.read_text())
 
 
 def with_head(left_out: str, results: Path) -> Path:

@@ -32,7 +32,9 @@ class Critic(Agent):
     cross-entropy method under the critic. The critic is a Gaussian process over the
     logarithms of the keep ratios, and what it is asked for is expected improvement
     (Jones et al. 1998). Decisions with similar observations have similar slopes in it:
-    this is where a good embedding helps.
+    this is where a good embedding helps. They also move together in many of the
+    proposals, and in the first plans: it takes few evaluations to find out what a kind
+    of layer is worth, and the more the better the embedding tells kinds apart.
 
     The first plan is the uniform one, or, where it is expected how much each decision
     matters, one that keeps more of those that matter more. Then come plans drawn around
@@ -52,6 +54,8 @@ class Critic(Agent):
         first_plans: episodes before the critic is asked, the uniform ones of further
             budgets not counted, >= 2.
         spread: of the first plans, standard deviation of log keep ratios, > 0.
+        together: the share of its variance that decisions which look alike have in
+            common, in [0, 1].
         tilt: of the first plan: a decision expected to matter by a standard deviation
             more than the mean keeps exp(tilt) times as much, before the budget is used
             up; >= 0.
@@ -73,6 +77,7 @@ class Critic(Agent):
         *,
         first_plans: int = 8,
         spread: float = 0.4,
+        together: float = 0.75,
         tilt: float = 0.25,
         proposals: int = 256,
         rounds: int = 3,
@@ -91,7 +96,8 @@ class Critic(Agent):
         checks.at_least(16, memory=memory)
         checks.positive(spread=spread)
         checks.not_negative(tilt=tilt)
-        self._spread = spread
+        checks.share(together=together)
+        self._spread, self._together = spread, together
         self._num_proposals, self._rounds = proposals, rounds
         self._look_around, self._refit, self._memory = look_around, refit, memory
         random = np.random.default_rng(context.seed)
@@ -118,6 +124,8 @@ class Critic(Agent):
 
     def begin_episode(self, index: int) -> None:
         """Decide on the whole plan."""
+        if self._features is None and self._look is not None:
+            self._see(self._look())
         turn, goal = divmod(index, len(self._goals))
         start, proposals = self._goals[goal]
         around = self._look_around and turn % self._look_around == 0
@@ -128,7 +136,7 @@ class Critic(Agent):
         if index < len(self._goals):
             plan = start
         elif around or index < self._num_first or len(self._plans) < 2:
-            plan = proposals.near(start, self._spread)
+            plan = proposals.near(start, self._spread, self._together)
         else:
             plan = self._best(proposals, start)
         self._pending.append(proposals.executable(plan))
@@ -144,7 +152,7 @@ class Critic(Agent):
         """Remember what the plan was worth."""
         self._pending.popleft()
         if self._features is None:
-            self._features = self._seen(episode.observations)
+            self._see(episode.observations)
         self._plans.append(episode.actions.double().numpy())
         self._rewards.append(episode.reward)
 
@@ -168,9 +176,7 @@ class Critic(Agent):
 
     def _most_promising(self, proposals: Proposals, uniform: np.ndarray) -> np.ndarray:
         """The plan of the highest reward by what was taught alone."""
-        assert self._taught is not None and self._look is not None
-        if self._features is None:
-            self._features = self._seen(self._look())
+        assert self._taught is not None and self._features is not None
         features, taught = self._features, self._taught
 
         def promise(candidates: np.ndarray) -> np.ndarray:
@@ -254,11 +260,12 @@ class Critic(Agent):
         load_state(self._encoder, own)
         self._taught, self._start = SharedEffects.of_state(state), dict(state)
 
-    def _seen(self, observations: Tensor) -> np.ndarray:
-        """The features of observations, float64 `[D, F]`."""
+    def _see(self, observations: Tensor) -> None:
+        """Takes in what there is to see of the decisions."""
         with torch.no_grad():
-            features: np.ndarray = self._encoder(observations).double().numpy()
-        return features
+            self._features = self._encoder(observations).double().numpy()
+        for _, proposals in self._goals:
+            proposals.see(self._features)
 
     def _numbers(self, plans: np.ndarray) -> np.ndarray:
         """What the critic sees of plans `[N, D]`."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from agmc.agents.agent import Choices
+from agmc.agents.shared_effects import alike
 
 #: Steps of a proposal away from a good plan, standard deviations of log keep ratios,
 #: and the shares of its decisions that take one.
 _STEPS = (0.03, 0.1, 0.2, 0.4)
 _SHARES = (0.15, 0.4, 1.0)
+#: Of the steps around plans: the share of proposals in which decisions step together.
+_TOGETHER = 0.5
 #: The scaling of a plan to a budget: range of its logarithm, and halvings of it.
 _SCALES = (-1.7, 1.7)
 _HALVINGS = 10
@@ -17,6 +20,10 @@ _HALVINGS = 10
 
 class Proposals:
     """Draws plans near others, as keep ratios in (0, 1], and scales them to the budget.
+
+    Steps that every decision takes for itself cancel out in networks of many layers:
+    that a whole kind of layer should keep less is hardly ever tried. So, once `see` has
+    shown what decisions look like, those which look alike also step together.
 
     Args:
         choices: ranges and cost of the plans.
@@ -27,17 +34,34 @@ class Proposals:
         self._choices = choices
         self._random = random
         self._least = np.array([levels[0] for levels in choices.levels])
+        self._looks = np.zeros((len(choices.levels), 0))
         whole = np.ones((1, len(choices.levels)))
         self._free = bool(choices.cost(whole)[0] <= 1.0)
 
-    def near(self, plan: np.ndarray, spread: float) -> np.ndarray:
+    def see(self, features: np.ndarray) -> None:
+        """Learns which decisions look alike.
+
+        Args:
+            features: what is seen of each decision, float64 `[D, F]`.
+        """
+        # Of `alike` the first column is common to all; rows have length 1 on average,
+        # so that a step together is as long as one of each for itself.
+        self._looks = alike(features)[:, 1:] * np.sqrt(len(features))
+
+    def near(self, plan: np.ndarray, spread: float, together: float) -> np.ndarray:
         """One random plan.
 
         Args:
             plan: float64 `[D]`.
             spread: standard deviation of log keep ratios.
+            together: share of its variance that decisions which look alike have in
+                common, in [0, 1].
         """
-        steps = self._random.normal(0, spread, (1, len(plan)))
+        steps = self._random.normal(size=(1, len(plan)))
+        if self._looks.shape[1]:
+            common = np.sqrt(together) * self._together(1)
+            steps = np.sqrt(1 - together) * steps + common
+        steps = spread * steps
         drawn: np.ndarray = self.within(plan * np.exp(steps))[0]
         return drawn
 
@@ -56,9 +80,11 @@ class Proposals:
         step = self._random.choice(_STEPS, size=(number, 1))
         share = self._random.choice(_SHARES, size=(number, 1))
         taken = self._random.random(shape) < share
-        return self.within(
-            start * np.exp(taken * step * self._random.normal(size=shape))
-        )
+        moves = taken * self._random.normal(size=shape)
+        if self._looks.shape[1]:
+            some = int(_TOGETHER * number)
+            moves[:some] = self._together(some)
+        return self.within(start * np.exp(step * moves))
 
     def between(self, plans: np.ndarray, number: int) -> np.ndarray:
         """As far away from any of the plans as these are from each other.
@@ -70,6 +96,12 @@ class Proposals:
         width = np.log(plans).std(0).clip(0.02, 0.3)
         width = width * self._random.choice([0.3, 1.0], size=(number, 1))
         return self.within(start * np.exp(width * self._random.normal(size=shape)))
+
+    def _together(self, number: int) -> np.ndarray:
+        """Steps `[number, D]`, alike for decisions that look alike."""
+        weights = self._random.normal(size=(number, self._looks.shape[1]))
+        steps: np.ndarray = weights @ self._looks.T
+        return steps
 
     def within(self, plans: np.ndarray) -> np.ndarray:
         """Plans scaled as a whole until the budget is used up, float64 `[N, D]`.

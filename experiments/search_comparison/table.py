@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,47 +20,68 @@ OURS = "critic"
 
 
 def write(folder: Path, place: Place) -> None:
-    """Writes what the results folder has of every setting."""
-    runs: dict[tuple[str, float], dict[str, list[dict[str, Any]]]]
-    runs = defaultdict(lambda: defaultdict(list))
+    """Writes what the results folder has of every setting.
+
+    Rows that the tables beside this file have, and the folder knows no run of, stay.
+    """
+    place.keep()
+    runs = defaultdict(list)
     for run in place.records():
-        if run["embedding"] != "rules":
-            continue  # that of experiments/embedding_comparison
-        runs[run["network"], run["budget"]][run["agent"]].append(run)
-    rows, targets = [], []
-    for (network, budget), agents in sorted(runs.items(), reverse=True):
-        order = sorted(agents, key=lambda agent: -final(agents[agent]))
-        for agent in order:
-            rows.append(row(network, budget, agents[agent], place.results))
+        if run["embedding"] == "rules":  # others: experiments/embedding_comparison
+            runs[run["network"], f"{run['budget']:g}", run["agent"]].append(run)
+    rows = {key: row(*key[:2], given, place) for key, given in runs.items()}
+    rows = {**earlier(folder / "results.csv"), **rows}
+    order = sorted(rows, key=lambda key: (key[:2], final(rows[key])), reverse=True)
+    targets = []
+    for setting in dict.fromkeys(key[:2] for key in order):
+        agents = {key[2]: rows[key] for key in order if key[:2] == setting}
         if OURS in agents and len(agents) > 1:
-            other = next(agent for agent in order if agent != OURS)
-            ours, theirs = final(agents[OURS]), final(agents[other])
-            seeds = min(len(agents[OURS]), len(agents[other]))
-            targets.append(
-                Target(
-                    f"{network}, macs {budget}: best of 200 of {OURS}, mean of 5 seeds",
-                    f"> {100 * theirs:.2f} ({other}, the best other agent)",
-                    f"{100 * ours:.2f} ({seeds} seeds)",
-                    ours > theirs and seeds == 5,
-                    COMMAND,
-                )
-            )
-    parts = [part for agents in runs.values() for part in agents.values()]
-    write_curves(folder, [run for part in parts for run in part])
+            targets.append(target_of(*setting, agents))
+    write_curves(folder, [run for given in runs.values() for run in given])
     note = (
-        f"torch {torch.__version__}, one thread a run, "
-        f"{torch.backends.cpu.get_cpu_capability()}; CPU seconds are of a whole search."
+        f"torch {torch.__version__}, one thread a run; CPU seconds are of a whole "
+        "search."
     )
-    write_experiment(folder, rows, targets, note)
+    write_experiment(folder, [rows[key] for key in order], targets, note)
+
+
+def earlier(file: Path) -> dict[tuple[str, ...], dict[str, str]]:
+    """Network, share and agent -> row of a table that was written before."""
+    with file.open(newline="") as text:
+        rows = list(csv.DictReader(text))
+    return {(row["network"], row["macs kept"], row["agent"]): row for row in rows}
+
+
+def final(cells: Mapping[str, str]) -> float:
+    """Mean of the best after all evaluations, in percent."""
+    return float(cells[f"best of {AFTER[-1]}"].split()[0])
+
+
+def target_of(
+    network: str, budget: str, agents: Mapping[str, Mapping[str, str]]
+) -> Target:
+    """Ours against the best of the others."""
+    other = max(
+        (agent for agent in agents if agent != OURS), key=lambda a: final(agents[a])
+    )
+    ours, theirs = final(agents[OURS]), final(agents[other])
+    seeds = int(agents[OURS]["seeds"])
+    return Target(
+        f"{network}, macs {budget}: best of 200 of {OURS}, mean of 5 seeds",
+        f"> {theirs:.2f} ({other}, best of the others, {agents[other]['seeds']} seeds)",
+        f"{ours:.2f} ({seeds} seeds)",
+        ours > theirs and seeds == 5,
+        COMMAND,
+    )
 
 
 def row(
-    network: str, budget: float, runs: Sequence[dict[str, Any]], results: Path
+    network: str, budget: str, runs: Sequence[dict[str, Any]], place: Place
 ) -> dict[str, str]:
     """One agent in one setting."""
     cells = {
         "network": network,
-        "macs kept": f"{budget:g}",
+        "macs kept": budget,
         "agent": runs[0]["agent"],
         "seeds": f"{len(runs)}",
     }
@@ -70,16 +90,11 @@ def row(
             [best_of(run, number) for run in runs if len(run["curve"])]
         )
     cells["5,000 images"] = percent([run["whole"] for run in runs])
-    file = results / f"{median(runs)['name']}_tuned.json"
-    tuned = json.loads(file.read_text())["accuracy"] if file.exists() else None
+    tuned = place.tuned(median(runs)["name"])
     cells["fine-tuned"] = "-" if tuned is None else f"{100 * tuned:.2f}"
     cells["CPU s"] = f"{np.median([run['cpu_seconds'] for run in runs]):.0f}"
+    cells["precision"] = runs[0]["precision"]
     return cells
-
-
-def final(runs: Sequence[dict[str, Any]]) -> float:
-    """Mean of the best after all evaluations."""
-    return float(np.mean([run["curve"][-1] for run in runs]))
 
 
 def shown(shares: Sequence[float]) -> str:
@@ -89,10 +104,15 @@ def shown(shares: Sequence[float]) -> str:
 
 def write_curves(folder: Path, runs: Sequence[dict[str, Any]]) -> None:
     """Best so far of every run, every tenth evaluation."""
+    after = [str(number) for number in (1, *range(10, 201, 10))]
+    rows = {}
+    for run in runs:
+        key = (run["network"], f"{run['budget']:g}", run["agent"], str(run["seed"]))
+        rows[key] = [f"{best_of(run, int(n)):.3f}" for n in after]
+    with (folder / "curves.csv").open(newline="") as file:
+        _, *before = csv.reader(file)
+    rows = {**{tuple(row[:4]): row[4:] for row in before}, **rows}
     with (folder / "curves.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        after = (1, *range(10, 201, 10))
         writer.writerow(["network", "macs kept", "agent", "seed", *after])
-        for run in runs:
-            key = [run[name] for name in ("network", "budget", "agent", "seed")]
-            writer.writerow([*key, *(f"{best_of(run, n):.3f}" for n in after)])
+        writer.writerows([*key, *rows[key]] for key in sorted(rows))
