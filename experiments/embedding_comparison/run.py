@@ -24,12 +24,12 @@ from experiments.searches import FAMILY, Case, Place, in_processes, places, with
 
 HERE = Path(__file__).parent
 #: Networks and budgets.
-SETTINGS = (("resnet20", 0.5), ("resnet56", 0.5), ("resnet20", 0.3))
+SETTINGS = (("resnet56", 0.5), ("resnet20", 0.5), ("plain20", 0.5), ("resnet20", 0.3))
 AGENT = "critic"
 HEADED = {"autoencoder": autoencoder, "sensitivity": sensitivity}
 SEEDS = 5
-NAMES = ("rules", "sensitivity", "autoencoder", "rules_weights", "onehot")
-NAMES += ("random_projection",)
+NAMES = ("rules", "autoencoder", "sensitivity", "random_projection", "onehot")
+NAMES += ("rules_weights",)
 
 
 def main() -> None:

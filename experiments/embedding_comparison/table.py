@@ -20,7 +20,7 @@ AFTER = (1, 10, 25, 50, 100, 200)
 COMMAND = (
     "python experiments/embedding_comparison/run.py --data F --weights F --results F"
 )
-BASE, LEARNED = "rules", "sensitivity"
+BASE, LEARNED = "rules", "autoencoder"
 #: What other agents reach at the same evaluations, from experiments/search_comparison.
 OTHERS = ("uniform", "random", "additive")
 Runs = Sequence[dict[str, Any]]
@@ -28,6 +28,7 @@ Runs = Sequence[dict[str, Any]]
 
 def write(folder: Path, place: Place, settings: Sequence[tuple[str, float]]) -> None:
     """Writes what the results folder has of every setting."""
+    place.keep()
     rows, targets, drawn = [], [], {}
     for network, budget in settings:
         runs = rows_of(place, network, budget)
