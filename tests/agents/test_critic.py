@@ -65,6 +65,31 @@ def test_it_begins_by_keeping_more_of_what_is_expected_to_matter() -> None:
         Critic(context(), tilt=-1)
 
 
+def test_kinds_of_decisions_are_told_apart_in_few_evaluations() -> None:
+    worth = np.array([0.1, 1.0] * 10)
+
+    def found(looks: torch.Tensor, together: float, seed: int) -> float:
+        given = replace(context(20, seed=seed), look=lambda: looks)
+        agent = Critic(
+            replace(given, observation_dim=looks.shape[1]), together=together
+        )
+        values = []
+        for index in range(25):
+            agent.begin_episode(index)
+            plan = clamp([agent.act(row) for row in looks])
+            values.append(float(worth @ np.log(plan)))
+            agent.observe(Episode(looks, torch.tensor(plan), values[-1]))
+        return max(values)
+
+    kinds, nothing = torch.eye(2).repeat(10, 1), torch.eye(20)
+    rows = [
+        [found(*case, seed) for seed in range(3)]
+        for case in ((kinds, 0.75), (kinds, 0.0), (nothing, 0.75))
+    ]
+    together, alone, blind = np.mean(rows, axis=1)
+    assert together > alone > blind
+
+
 def test_every_tenth_plan_is_drawn_like_the_first_ones() -> None:
     def plans(look_around: int) -> list[Sequence[float]]:
         agent = Critic(context(), look_around=look_around)
@@ -128,7 +153,7 @@ def test_it_knows_the_best_and_the_latest_plans() -> None:
 @pytest.mark.parametrize(
     "knob",
     [{"first_plans": 1}, {"proposals": 8}, {"rounds": -1}, {"refit": 0}]
-    + [{"memory": 2}, {"spread": 0.0}],
+    + [{"memory": 2}, {"spread": 0.0}, {"together": 1.5}],
 )
 def test_numbers_out_of_range_are_refused(knob: dict[str, float]) -> None:
     (name,) = knob
