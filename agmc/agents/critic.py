@@ -13,10 +13,10 @@ from torch import Tensor
 from agmc.agents import checks
 from agmc.agents.actor_critic import feature_encoder
 from agmc.agents.agent import Agent, AgentContext, Episode, Goal
+from agmc.agents.gaussian_process import GaussianProcess
+from agmc.agents.habits import Habits, looks_of
 from agmc.agents.policy_state import check_state, load_state, state_of
 from agmc.agents.proposals import Proposals
-from agmc.agents.shared_effects import SharedEffects
-from agmc.agents.taught_process import TaughtProcess
 
 _ELITES = 10
 _SURVIVORS = 24
@@ -44,10 +44,10 @@ class Critic(Agent):
     Several budgets share one critic: each takes its turn, and what was learned under
     one of them holds for the others.
 
-    Its policy, see `Agent`, are the shared slopes and curves as a function of what is
-    seen of a decision, encoder included where there is one. An agent that begins with
-    them plays the plan that they promise most of, and expects of every plan what they
-    say, as far as that has been true of the plans it has tried.
+    Its policy, see `Agent`, are habits: how far the plans it thinks best went from the
+    first one, by what is seen of a decision, encoder included where there is one. An
+    agent that begins with them goes as far before its first evaluation, and adds what
+    it finds to them.
 
     Args:
         context: needs `choices`.
@@ -112,11 +112,9 @@ class Critic(Agent):
             context.encoder, context.observation_dim
         )
         self._look = context.look
-        self._features: np.ndarray | None = None
-        self._taught: SharedEffects | None = None
-        self._promised: dict[int, np.ndarray] = {}
-        self._start = SharedEffects.none(num_features).state()
-        self._process: TaughtProcess | None = None
+        self._looks: np.ndarray | None = None
+        self._habits = Habits.none(num_features)
+        self._process: GaussianProcess | None = None
         self._pending: deque[np.ndarray] = deque()
         self._step = 0
         self._plans: list[np.ndarray] = []
@@ -124,15 +122,14 @@ class Critic(Agent):
 
     def begin_episode(self, index: int) -> None:
         """Decide on the whole plan."""
-        if self._features is None and self._look is not None:
+        if self._looks is None and self._look is not None:
             self._see(self._look())
         turn, goal = divmod(index, len(self._goals))
         start, proposals = self._goals[goal]
         around = self._look_around and turn % self._look_around == 0
-        if self._taught is not None:
-            if goal not in self._promised:
-                self._promised[goal] = self._most_promising(proposals, start)
-            start = self._promised[goal]
+        if self._looks is not None:
+            habit = np.exp(self._habits.expected(self._looks))
+            start = proposals.within((start * habit)[None])[0]
         if index < len(self._goals):
             plan = start
         elif around or index < self._num_first or len(self._plans) < 2:
@@ -151,7 +148,7 @@ class Critic(Agent):
     def observe(self, episode: Episode) -> None:
         """Remember what the plan was worth."""
         self._pending.popleft()
-        if self._features is None:
+        if self._looks is None:
             self._see(episode.observations)
         self._plans.append(episode.actions.double().numpy())
         self._rewards.append(episode.reward)
@@ -173,16 +170,6 @@ class Critic(Agent):
 
         elites = plans[np.argsort(-expected)[:_ELITES]]
         return self._screened(proposals, uniform, elites, improvement)
-
-    def _most_promising(self, proposals: Proposals, uniform: np.ndarray) -> np.ndarray:
-        """The plan of the highest reward by what was taught alone."""
-        assert self._taught is not None and self._features is not None
-        features, taught = self._features, self._taught
-
-        def promise(candidates: np.ndarray) -> np.ndarray:
-            return taught.expected(features, self._numbers(candidates))
-
-        return self._screened(proposals, uniform, uniform[None], promise)
 
     def _screened(
         self,
@@ -224,14 +211,14 @@ class Critic(Agent):
             chosen = np.sort(np.concatenate([best, latest]))
         return np.array(self._plans)[chosen], rewards[chosen]
 
-    def _learn(self, plans: np.ndarray, rewards: np.ndarray) -> TaughtProcess:
+    def _learn(self, plans: np.ndarray, rewards: np.ndarray) -> GaussianProcess:
         """The critic after these plans."""
         numbers = self._numbers(plans)
         scaled = (rewards - rewards.mean()) / max(float(rewards.std()), 1e-9)
         due = len(self._plans) % self._refit == 0
         if self._process is None:
-            assert self._features is not None
-            self._process, due = TaughtProcess(self._features, self._taught), True
+            assert self._looks is not None
+            self._process, due = GaussianProcess(_described(self._looks)), True
         if due:
             self._process.fit(numbers, scaled)
         self._process.condition(numbers, scaled)
@@ -244,28 +231,48 @@ class Critic(Agent):
         return self._process
 
     def policy_state(self) -> Mapping[str, Tensor]:
-        """Shared slopes and curves, and the encoder; see `Agent`."""
-        effects = self._start
-        if len(self._plans) > 1:
-            effects = self._learn(*self._known()).effects().state()
-        encoder = state_of(self._encoder)
-        return {**effects, **{f"encoder.{n}": value for n, value in encoder.items()}}
+        """Habits, those it began with included, and the encoder; see `Agent`."""
+        habits = self._habits.plus(self._found()) if self._plans else self._habits
+        return {**habits.state(), **self._encoder_state()}
 
     def load_policy_state(self, state: Mapping[str, Tensor]) -> None:
-        """Expect what another critic has found; see `Agent`."""
+        """Begin with the habits of another critic; see `Agent`."""
         if self._look is None:
             raise ValueError("this agent plans ahead; it needs context.look")
-        check_state(self.policy_state(), state)
-        own = {n.removeprefix("encoder."): v for n, v in state.items() if "." in n}
-        load_state(self._encoder, own)
-        self._taught, self._start = SharedEffects.of_state(state), dict(state)
+        habits = Habits.none(self._habits.looks.shape[1])
+        if "steps" in state:  # of as many decisions as it has seen
+            looks = np.zeros((state["steps"].numel(), habits.looks.shape[1]))
+            habits = Habits(looks, np.zeros(len(looks)))
+        check_state({**habits.state(), **self._encoder_state()}, state)
+        encoder = {n.removeprefix("encoder."): v for n, v in state.items() if "." in n}
+        load_state(self._encoder, encoder)
+        self._habits = Habits.of_state(state)
+
+    def _encoder_state(self) -> dict[str, Tensor]:
+        state = state_of(self._encoder)
+        return {f"encoder.{name}": value for name, value in state.items()}
+
+    def _found(self) -> Habits:
+        """How far the plans it thinks best went from the first one of their budget."""
+        assert self._looks is not None
+        plans, rewards = self._known()
+        process, habits = self._learn(plans, rewards), Habits.none(self._looks.shape[1])
+        for start, proposals in self._goals:
+            held = proposals.within(plans) if len(self._goals) > 1 else plans
+            expected, _ = process.predict(self._numbers(held))
+            best = held[np.argsort(-expected)[:_ELITES]]
+            steps = np.log(best / start).mean(0)
+            # Their mean is what the budget asks for, here and elsewhere.
+            habits = habits.plus(Habits(self._looks, steps - steps.mean()))
+        return habits
 
     def _see(self, observations: Tensor) -> None:
         """Takes in what there is to see of the decisions."""
         with torch.no_grad():
-            self._features = self._encoder(observations).double().numpy()
+            features: np.ndarray = self._encoder(observations).double().numpy()
+        self._looks = looks_of(features)
         for _, proposals in self._goals:
-            proposals.see(self._features)
+            proposals.see(self._looks)
 
     def _numbers(self, plans: np.ndarray) -> np.ndarray:
         """What the critic sees of plans `[N, D]`."""
@@ -287,6 +294,15 @@ def _start(
         tilted = plan * np.exp(tilt * np.array(sensitivities))
         plan = proposals.within(tilted[None])[0]
     return plan, proposals
+
+
+def _described(looks: np.ndarray) -> np.ndarray:
+    """What all decisions have in common, and how each looks, `[D, 1 + F]`.
+
+    Scaled so that the shared slopes have about the variance of one alone.
+    """
+    described = np.concatenate([np.ones((len(looks), 1)), looks], axis=1)
+    return described / np.sqrt(len(looks))
 
 
 def _key(plan: np.ndarray) -> bytes:

@@ -109,19 +109,6 @@ class GaussianProcess:
         self._factor = cho_factor(covariance, lower=True)
         self._weights = cho_solve(self._factor, rewards)
 
-    def shared(self) -> tuple[np.ndarray, np.ndarray]:
-        """The expected weights of `alike` in the shared slopes and curves, `[F]` each.
-
-        As of the last `condition`.
-        """
-        _, _, *parts = self._linear(self._plans)
-        variances = np.exp(self._log[2:4])
-        slopes, curves = (
-            variance * part.T @ self._weights
-            for variance, part in zip(variances, parts, strict=True)
-        )
-        return slopes, curves
-
     def predict(self, plans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the reward without noise.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from agmc.agents.agent import Choices
-from agmc.agents.shared_effects import alike
 
 #: Steps of a proposal away from a good plan, standard deviations of log keep ratios,
 #: and the shares of its decisions that take one.
@@ -38,15 +37,14 @@ class Proposals:
         whole = np.ones((1, len(choices.levels)))
         self._free = bool(choices.cost(whole)[0] <= 1.0)
 
-    def see(self, features: np.ndarray) -> None:
+    def see(self, looks: np.ndarray) -> None:
         """Learns which decisions look alike.
 
         Args:
-            features: what is seen of each decision, float64 `[D, F]`.
+            looks: float64 `[D, F]`, the squared lengths of the rows 1 on average (or
+                all 0): a step together is as long as one of each for itself.
         """
-        # Of `alike` the first column is common to all; rows have length 1 on average,
-        # so that a step together is as long as one of each for itself.
-        self._looks = alike(features)[:, 1:] * np.sqrt(len(features))
+        self._looks = looks
 
     def near(self, plan: np.ndarray, spread: float, together: float) -> np.ndarray:
         """One random plan.
@@ -58,7 +56,7 @@ class Proposals:
                 common, in [0, 1].
         """
         steps = self._random.normal(size=(1, len(plan)))
-        if self._looks.shape[1]:
+        if self._looks.any():
             common = np.sqrt(together) * self._together(1)
             steps = np.sqrt(1 - together) * steps + common
         steps = spread * steps
@@ -81,7 +79,7 @@ class Proposals:
         share = self._random.choice(_SHARES, size=(number, 1))
         taken = self._random.random(shape) < share
         moves = taken * self._random.normal(size=shape)
-        if self._looks.shape[1]:
+        if self._looks.any():
             some = int(_TOGETHER * number)
             moves[:some] = self._together(some)
         return self.within(start * np.exp(step * moves))

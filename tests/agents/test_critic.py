@@ -228,38 +228,75 @@ def searched(worth: np.ndarray, episodes: int, *, taught=None, seed: int = 0, **
     return agent, rewards
 
 
+OTHER = np.array([1.4, 0.2, 0.9, 0.1, 1.2, 0.5, 0.3, 1.0])
+
+
 def test_what_it_found_makes_a_good_first_plan_elsewhere() -> None:
-    other = np.array([1.4, 0.2, 0.9, 0.1, 1.2, 0.5, 0.3, 1.0])
     teacher, _ = searched(WORTH, 60)
-    state = teacher.policy_state()
-    _, alone = searched(other, 12)
-    _, taught = searched(other, 12, taught=state)
+    _, alone = searched(OTHER, 12)
+    learner, taught = searched(OTHER, 12, taught=teacher.policy_state())
     uniform, best_alone = alone[0], max(alone)
     # The first plan goes most of the way from the uniform one to the best.
     assert taught[0] > uniform + 0.5 * (best_alone - uniform)
     assert max(taught) >= best_alone - 0.02 * abs(best_alone)
+    # It has the habits of both networks, and each of them goes as the worth goes.
+    state = learner.policy_state()
+    assert state["looks"].shape == (14, 2) and state["steps"].shape == (14,)
+    for rows, worth in ((slice(6), WORTH), (slice(6, 14), OTHER)):
+        steps = state["steps"][rows].numpy()
+        assert abs(steps.mean()) < 1e-9
+        assert np.corrcoef(steps, np.log(worth))[0, 1] > 0.8
+
+
+def test_habits_are_about_what_the_first_plan_does_not_do_by_itself() -> None:
+    expected = tuple(np.log(WORTH) / np.log(WORTH).std())
+    steps = [
+        searched(WORTH, 60, sensitivities=said)[0].policy_state()["steps"].numpy()
+        for said in (None, expected)
+    ]
+    assert np.abs(steps[1]).mean() < 0.8 * np.abs(steps[0]).mean()
 
 
 def test_a_policy_of_a_critic_holds_nothing_of_the_network() -> None:
     agent, _ = searched(WORTH, 6, encoder=torch.nn.Linear(2, 3))
     shapes = {name: list(v.shape) for name, v in agent.policy_state().items()}
     assert shapes == {
-        "slopes": [4],
-        "curves": [4],
+        "looks": [6, 3],
+        "steps": [6],
         "encoder.weight": [3, 2],
         "encoder.bias": [3],
     }
     fresh, _ = searched(WORTH, 0)
-    assert not any(value.any() for value in fresh.policy_state().values())
+    assert not any(value.numel() for value in fresh.policy_state().values())
     fresh.load_policy_state(fresh.policy_state())
+    _, rewards = searched(WORTH, 1, taught=fresh.policy_state())
+    assert rewards == searched(WORTH, 1)[1]
+
+
+def test_several_budgets_leave_habits_of_each() -> None:
+    single = context(6)
+    goals = (Goal(single.uniform_keep_ratios, single.choices),) * 2
+    agent, _ = searched(WORTH, 30, goals=goals)
+    state = agent.policy_state()
+    assert state["looks"].shape == (12, 2)
+    assert torch.equal(state["looks"][:6], state["looks"][6:])
 
 
 def test_a_policy_that_a_critic_cannot_take() -> None:
-    agent, _ = searched(WORTH, 0)
+    agent, _ = searched(WORTH, 2)
     state = dict(agent.policy_state())
-    with pytest.raises(ValueError, match=r"slopes of the policy is \[9\]"):
-        agent.load_policy_state({**state, "slopes": torch.zeros(9)})
-    with pytest.raises(ValueError, match="curves of the policy holds NaN"):
-        agent.load_policy_state({**state, "curves": torch.full((3,), torch.nan)})
-    with pytest.raises(ValueError, match="needs context.look"):
+    bad = {
+        r"looks of the policy is \[6, 9\], and \[6, 2\] is what": {
+            "looks": torch.zeros(6, 9)
+        },
+        r"looks of the policy is \[5, 2\]": {"looks": torch.zeros(5, 2)},
+        r"steps of the policy is \[2, 3\]": {"steps": torch.zeros(2, 3)},
+        "steps of the policy holds NaN": {"steps": torch.full((6,), torch.nan)},
+    }
+    for message, wrong in bad.items():
+        with pytest.raises(ValueError, match=message):
+            agent.load_policy_state({**state, **wrong})
+    with pytest.raises(ValueError, match="looks of the policy is missing"):
+        agent.load_policy_state({"steps": state["steps"]})
+    with pytest.raises(ValueError, match=r"needs context\.look"):
         Critic(context()).load_policy_state(state)

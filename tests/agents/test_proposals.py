@@ -41,7 +41,7 @@ def test_steps_are_of_many_sizes_and_often_in_few_decisions() -> None:
     assert (away < 0.05).any() and (away > 0.3).any()
 
 
-KINDS = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+KINDS = np.array([[1.0], [1.0], [-1.0], [-1.0]])
 
 
 def test_decisions_that_look_alike_step_together() -> None:
@@ -68,7 +68,7 @@ def test_decisions_that_look_alike_step_together() -> None:
 
 def test_without_differences_to_see_decisions_step_on_their_own() -> None:
     blind, seeing = proposals(), proposals()
-    seeing.see(np.ones((4, 3)))
+    seeing.see(np.zeros((4, 3)))
     near = [given.near(PLANS[0], 0.4, 0.75) for given in (blind, seeing)]
     assert np.array_equal(*near)
     assert np.array_equal(*[given.around(PLANS, 50) for given in (blind, seeing)])

@@ -28,11 +28,12 @@ QUICK = {
 SMALL = functools.partial(multistage, dim=3, hidden=4, layers=1)
 
 
-def deep_net() -> nn.Module:
+def deep_net(width: int = 8) -> nn.Module:
     """Another network than `tiny_net`: three convolutions."""
     torch.manual_seed(1)
     return nn.Sequential(
-        *(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU()),
+        *(nn.Conv2d(1, width, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(width, 6, 3), nn.ReLU()),
         *(nn.Conv2d(6, 10, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
         nn.Linear(10, 3),
     ).eval()
@@ -254,11 +255,12 @@ def test_what_the_critic_found_goes_to_another_network(tmp_path):
     path = tmp_path / "policy.safetensors"
     knobs = {"agent": functools.partial(Critic, first_plans=4)}
     knobs["reward"] = few_parameters
-    _, teacher = find(**knobs, episodes=12, policy=Policy(save=str(path)))
-    assert teacher.policy_state()["slopes"].any()
+    save = Policy(save=str(path))
+    _, teacher = find(**knobs, net=deep_net(16), episodes=20, policy=save)
+    assert teacher.policy_state()["steps"].any()
     load = Policy(load=str(path), episodes=0)
-    taught, _ = find(**knobs, net=deep_net(), policy=load)
-    untaught, _ = find(**knobs, net=deep_net(), episodes=1)
+    taught, _ = find(**knobs, net=deep_net(32), policy=load)
+    untaught, _ = find(**knobs, net=deep_net(32), episodes=1)
     assert len(taught.episodes) == 1
     assert taught.cost.params < untaught.cost.params
 

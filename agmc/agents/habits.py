@@ -1,0 +1,94 @@
+"""Habits: what good plans of networks kept of decisions, by how these look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+#: Of the kernel: at what distance of looks decisions have little in common, where two
+#: by chance are sqrt(2) apart; and the variance of a step that looks do not explain,
+#: relative to that of those which they do.
+_LENGTH, _NOISE = 0.7, 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Habits:
+    """Steps of good plans away from those that searches began with.
+
+    Nothing in it belongs to one network: what to expect of a decision is read from
+    those that look like it, in whatever network, by Gaussian process regression
+    (Rasmussen and Williams 2006, algorithm 2.1) with a squared exponential kernel.
+
+    Attributes:
+        looks: float64 `[N, F]`, of N decisions, see `looks_of`.
+        steps: float64 `[N]`, of the logarithms of keep ratios.
+    """
+
+    looks: np.ndarray
+    steps: np.ndarray
+
+    @classmethod
+    def none(cls, num_features: int) -> Habits:
+        """Nothing is known of decisions with F features."""
+        return cls(np.zeros((0, num_features)), np.zeros(0))
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor]) -> Habits:
+        """Reads what `state` gave."""
+        return cls(state["looks"].double().numpy(), state["steps"].double().numpy())
+
+    def state(self) -> dict[str, Tensor]:
+        """As tensors, float64 `[N, F]` and `[N]`."""
+        return {
+            "looks": torch.from_numpy(self.looks.copy()),
+            "steps": torch.from_numpy(self.steps.copy()),
+        }
+
+    def expected(self, looks: np.ndarray) -> np.ndarray:
+        """The step to expect of each of D decisions, 0 where nothing is known.
+
+        Args:
+            looks: float64 `[D, F]`.
+
+        Returns:
+            Float64 `[D]`.
+        """
+        known = _alike(self.looks, self.looks) + _NOISE * np.eye(len(self.steps))
+        weights = np.linalg.solve(known, self.steps)
+        steps: np.ndarray = _alike(looks, self.looks) @ weights
+        return steps
+
+    def plus(self, other: Habits) -> Habits:
+        """Both together."""
+        return Habits(
+            np.concatenate([self.looks, other.looks]),
+            np.concatenate([self.steps, other.steps]),
+        )
+
+
+def looks_of(features: np.ndarray) -> np.ndarray:
+    """How the decisions of a network look beside each other.
+
+    Args:
+        features: what is seen of each decision, float64 `[D, F]`.
+
+    Returns:
+        Float64 `[D, F]`, of mean 0 over the decisions; the squared lengths of the rows
+        are 1 on average. A feature that is the same everywhere is 0.
+    """
+    away = features - features.mean(0)
+    spread = away.std(0)
+    varies = spread > 1e-9
+    looks = np.where(varies, away, 0.0) / np.where(varies, spread, 1.0)
+    return looks / np.sqrt(max(int(varies.sum()), 1))
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The kernel of `[N, F]` and `[M, F]`, `[N, M]` in (0, 1]."""
+    squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    kernel: np.ndarray = np.exp(-0.5 * squared / _LENGTH**2)
+    return kernel
