@@ -36,6 +36,7 @@ from agmc.search.best_so_far import best_so_far
 from agmc.search.budgets import Budgets
 from agmc.search.evaluator import Evaluator
 from agmc.search.measured import measured_networks
+from agmc.search.policy import Policy
 from agmc.search.repair import pruner_of, reconstruction_of
 from agmc.search.uniform import uniform_plan
 from agmc.training import Execution, Recipe, accuracy, batches_of, fit
@@ -110,7 +111,9 @@ class Prepared:
         self.graph = agmc.trace(self.model, self.splits.example_input())
         self.costs = CostModel(self.graph)
 
-    def search(self, case: Case, embedding: Any, folder: Path) -> agmc.Found:
+    def search(
+        self, case: Case, embedding: Any, folder: Path, policy: Policy | None = None
+    ) -> agmc.Found:
         """The search of a case; the folder keeps its episodes."""
         return agmc.find_plan(
             self.model,
@@ -125,6 +128,7 @@ class Prepared:
             directory=folder,
             graph=self.graph,
             round_to=1,
+            policy=policy,
         )
 
     @functools.cached_property
@@ -235,8 +239,7 @@ class Place:
             case, embedding or case.embedding, self.results / case.name
         )
         spent = time.perf_counter() - started, time.process_time() - cpu
-        shares = [None if r.probe else r.accuracy for r in found.episodes]
-        curve = np.nan_to_num(best_so_far(shares)).tolist()  # 0 before the first
+        curve = curve_of(found)
         record = {
             "name": case.name,
             "network": case.network,
@@ -307,6 +310,13 @@ def in_processes(jobs: int, work: Callable[[Any], str], cases: Iterable[Any]) ->
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         for line in pool.map(work, cases):
             print(line, flush=True)
+
+
+def curve_of(found: agmc.Found) -> list[float]:
+    """Best so far after each evaluation, 0 before the first within the budget."""
+    shares = [None if r.probe else r.accuracy for r in found.episodes]
+    curve: list[float] = np.nan_to_num(best_so_far(shares)).tolist()
+    return curve
 
 
 def median(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:

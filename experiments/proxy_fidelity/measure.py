@@ -62,7 +62,7 @@ class Measured:
 
     def __init__(self, name: str, weights: Path, splits: Splits) -> None:
         self._splits = splits
-        self._execution = Execution(device="cpu", precision="float32")
+        self._execution = Execution(device="cpu")
         model = load_model(10, 3, name=name, weights=str(weights)).eval()
         graph = trace(model, splits.example_input())
         self._space = PlanSpace(graph)

@@ -3,13 +3,15 @@
     python experiments/proxy_fidelity/run.py --data FOLDER --weights FOLDER \
         --results FOLDER
 
-What is measured is kept in the results folder, so a second call goes on. Writes
-results.csv, targets.json and the table in README.md beside this file.
+What is measured is kept in the results folder, so a second call goes on, and in
+measured/NETWORK.json, from where any machine does. Writes results.csv, targets.json and
+the table in README.md beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 from pathlib import Path
 
@@ -21,10 +23,11 @@ from table import Network
 
 from agmc.data.imagefolder import load_imagefolder
 from agmc.plan import Plan
-from agmc.report.experiment import write_experiment
+from agmc.report.experiment import Target, write_experiment
 from agmc.whole_file import write_whole
 
 HERE = Path(__file__).parent
+MEASURED = HERE / "measured"
 NETWORKS = ("resnet20", "resnet56")
 PLANS = 24
 CANDIDATES = 72
@@ -44,6 +47,11 @@ def main() -> None:
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
+    for kept in MEASURED.glob("*.json"):
+        for stem, record in json.loads(kept.read_text()).items():
+            file = options.results / f"{stem}.json"
+            if not file.exists():
+                write_whole(file, json.dumps(record) + "\n")
     for name in options.networks if options.parts else ():
         measure(name, options)
     write(options.results)
@@ -78,21 +86,44 @@ def measure(name: str, options: argparse.Namespace) -> None:
 
 
 def write(results: Path) -> None:
-    """The table of all plans that were fine-tuned and evaluated."""
-    networks = [Network(results, name) for name in NETWORKS]
-    notes = [" ".join(network.notes()) for network in networks]
+    """The table of all plans that were fine-tuned and evaluated.
+
+    Of a network that the folder knows nothing of, what was written before stays.
+    """
+    MEASURED.mkdir(exist_ok=True)
+    rows, targets, notes = [], [], []
+    for name in NETWORKS:
+        network = Network(results, name)
+        found = network.rows()
+        if not found:
+            rows += earlier_rows(name)
+            targets += earlier_targets(name)
+            continue
+        rows += found
+        targets += network.targets(PLANS)
+        notes.append(" ".join(network.notes()))
+        files = sorted(results.glob(f"{name}_*.json"))
+        records = {file.stem: json.loads(file.read_text()) for file in files}
+        write_whole(MEASURED / f"{name}.json", json.dumps(records) + "\n")
     version = (
         f"torch {torch.__version__}, one thread, "
         f"{torch.backends.cpu.get_cpu_capability()}; {STEPS} steps of "
         f"{RECIPE.batch_size} images, peak learning rate {RECIPE.learning_rate}; "
         f"training: {SHORT} such steps."
     )
-    write_experiment(
-        HERE,
-        [row for network in networks for row in network.rows()],
-        [target for network in networks for target in network.targets(PLANS)],
-        "\n\n".join([*filter(None, notes), version]),
-    )
+    write_experiment(HERE, rows, targets, "\n\n".join([*notes, version]))
+
+
+def earlier_rows(name: str) -> list[dict[str, str]]:
+    """Of results.csv."""
+    with (HERE / "results.csv").open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["network"] == name]
+
+
+def earlier_targets(name: str) -> list[Target]:
+    """Of targets.json."""
+    records = json.loads((HERE / "targets.json").read_text())
+    return [Target(**r) for r in records if r["name"].startswith(f"{name}:")]
 
 
 if __name__ == "__main__":
