@@ -20,16 +20,24 @@ from table import write
 
 from agmc.embedding.learned import autoencoder
 from agmc.embedding.predicted import sensitivity
+from agmc.embedding.sequential import sequential
 from experiments.searches import FAMILY, Case, Place, in_processes, places, with_head
 
 HERE = Path(__file__).parent
-#: Networks and budgets.
-SETTINGS = (("resnet56", 0.5), ("resnet20", 0.5), ("plain20", 0.5), ("resnet20", 0.3))
-AGENT = "critic"
-HEADED = {"autoencoder": autoencoder, "sensitivity": sensitivity}
+#: Network, budget and the agent that sees the embeddings.
+SETTINGS = (
+    ("resnet56", 0.5, "critic"),
+    ("resnet20", 0.5, "critic"),
+    ("plain20", 0.5, "critic"),
+    ("resnet20", 0.3, "critic"),
+    ("resnet20", 0.5, "td3"),
+)
 SEEDS = 5
-NAMES = ("rules", "autoencoder", "sensitivity", "random_projection", "onehot")
-NAMES += ("rules_weights",)
+#: Critics read embeddings, actor-critics can train them.
+NAMES: dict[str, tuple[str, ...]] = {
+    "critic": ("rules", "autoencoder", "sensitivity", "random_projection", "onehot"),
+    "td3": ("rules", "autoencoder", "finetuned", "sequential", "multistage"),
+}
 
 
 def main() -> None:
@@ -40,20 +48,23 @@ def main() -> None:
     )
     parser.add_argument("--networks", nargs="*", default=[*FAMILY])
     parser.add_argument("--budgets", nargs="*", type=float, default=[0.5, 0.3])
-    parser.add_argument("--embeddings", nargs="*", default=NAMES)
+    parser.add_argument("--agents", nargs="*", default=[*NAMES])
+    parser.add_argument("--embeddings", nargs="*")
     parser.add_argument("--seeds", nargs="*", type=int, default=range(SEEDS))
     options = parser.parse_args()
     place = Place.of(options)
     cases = [
-        Case(network, f"macs:{budget:g}", AGENT, seed, embedding)
-        for network, budget in SETTINGS
-        if network in options.networks and budget in options.budgets
+        Case(network, f"macs:{budget:g}", agent, seed, embedding)
+        for network, budget, agent in SETTINGS
+        if network in options.networks
+        and budget in options.budgets
+        and agent in options.agents
         for seed in options.seeds
-        for embedding in options.embeddings
+        for embedding in options.embeddings or NAMES[agent]
     ]
     heads = {
         family: str(with_head(family, options.results))
-        for family in {FAMILY[c.network] for c in cases if c.embedding in HEADED}
+        for family in {FAMILY[case.network] for case in cases}
     }
     in_processes(options.jobs, functools.partial(run, place=place, heads=heads), cases)
     write(HERE, place, SETTINGS)
@@ -61,11 +72,15 @@ def main() -> None:
 
 def run(case: Case, *, place: Place, heads: Mapping[str, str]) -> str:
     """One search; second heads have learned nothing of the network's family."""
-    embedding: Any = case.embedding
-    if case.embedding in HEADED:
-        fit = heads[FAMILY[case.network]]
-        embedding = functools.partial(HEADED[case.embedding], fit=fit)
-    return place.run(case, embedding)
+    fit = heads[FAMILY[case.network]]
+    frozen = functools.partial(autoencoder, fit=fit)
+    learned: dict[str, Any] = {
+        "autoencoder": frozen,
+        "finetuned": functools.partial(frozen, freeze=False),
+        "sensitivity": functools.partial(sensitivity, fit=fit),
+        "sequential": functools.partial(sequential, graph_encoder=frozen),
+    }
+    return place.run(case, learned.get(case.embedding))
 
 
 if __name__ == "__main__":

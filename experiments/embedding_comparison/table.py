@@ -26,36 +26,37 @@ OTHERS = ("uniform", "random", "additive")
 Runs = Sequence[dict[str, Any]]
 
 
-def write(folder: Path, place: Place, settings: Sequence[tuple[str, float]]) -> None:
+def write(
+    folder: Path, place: Place, settings: Sequence[tuple[str, float, str]]
+) -> None:
     """Writes what the results folder has of every setting."""
     place.keep()
     rows, targets, drawn = [], [], {}
-    for network, budget in settings:
-        runs = rows_of(place, network, budget)
+    for network, budget, agent in settings:
+        runs = rows_of(place, network, budget, agent)
         if BASE not in runs:
             continue
-        drawn[f"{network}, macs {budget:g}"] = runs
+        where = f"{network}, macs {budget:g}, {agent}"
+        drawn[where] = runs
         aim = float(np.mean([run["curve"][-1] for run in runs[BASE]]))
         for name, given in runs.items():
-            rows.append(row(network, budget, name, given, aim, place))
+            cells = {"network": network, "macs kept": f"{budget:g}", "agent": agent}
+            rows.append({**cells, **row(name, given, aim)})
         if len(runs.get(LEARNED, ())) > 1 and len(runs[BASE]) > 1:
-            targets += targets_of(network, budget, runs, aim)
+            targets += targets_of(where, runs, aim)
     if not rows:
         return
-    note = (
-        f"torch {torch.__version__}, one thread a run, "
-        f"{torch.backends.cpu.get_cpu_capability()}."
-    )
+    note = f"torch {torch.__version__}, one thread a run."
     write_experiment(folder, rows, targets, note)
     draw(folder, drawn)
 
 
-def rows_of(place: Place, network: str, budget: float) -> dict[str, Runs]:
+def rows_of(place: Place, network: str, budget: float, agent: str) -> dict[str, Runs]:
     """Embedding, or another agent, -> its runs."""
     found = defaultdict(list)
     for run in place.records():
         if (run["network"], run["budget"]) == (network, budget):
-            if run["agent"] == "critic":
+            if run["agent"] == agent:
                 found[run["embedding"]].append(run)
             elif run["agent"] in OTHERS:
                 found[f"(agent {run['agent']})"].append(run)
@@ -65,16 +66,9 @@ def rows_of(place: Place, network: str, budget: float) -> dict[str, Runs]:
     return {name: found[name] for name in sorted(found, key=lambda name: -best[name])}
 
 
-def row(
-    network: str, budget: float, name: str, runs: Runs, aim: float, place: Place
-) -> dict[str, str]:
+def row(name: str, runs: Runs, aim: float) -> dict[str, str]:
     """One embedding in one setting."""
-    cells = {
-        "network": network,
-        "macs kept": f"{budget:g}",
-        "embedding": name,
-        "seeds": f"{len(runs)}",
-    }
+    cells = {"embedding": name, "seeds": f"{len(runs)}"}
     for number in AFTER:
         shares = [best_of(run, number) for run in runs]
         cells[f"best of {number}"] = "-" if min(shares) == 0 else percent(shares)
@@ -92,11 +86,8 @@ def curves(runs: Runs) -> np.ndarray:
     return np.where(np.array(rows) > 0, rows, np.nan)
 
 
-def targets_of(
-    network: str, budget: float, runs: dict[str, Runs], aim: float
-) -> list[Target]:
+def targets_of(where: str, runs: dict[str, Runs], aim: float) -> list[Target]:
     """Half of the evaluations, and intervals that do not overlap."""
-    where = f"{network}, macs {budget:g}"
     learned, base = runs[LEARNED], runs[BASE]
     reached = episodes_until(curves(learned).mean(axis=0), aim - 1e-9)
     result = [
@@ -143,5 +134,5 @@ def draw(folder: Path, drawn: dict[str, dict[str, Runs]]) -> None:
             ]
             names = {"x_name": "evaluations", "y_name": "best so far, %"}
             chart = line_chart(lines, title=setting, **names, alone=True)
-            name = setting.replace(", macs ", "_").replace(".", "_")
+            name = setting.replace(", macs ", "_").replace(", ", "_").replace(".", "_")
             (folder / f"{name}.svg").write_text(chart + "\n")
