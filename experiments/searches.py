@@ -194,13 +194,16 @@ class Place:
         """What the command line says; the folder has all runs of before."""
         options.results.mkdir(parents=True, exist_ok=True)
         place = cls(options.data, options.weights, options.results)
+        place._lay_out()
+        return place
+
+    def _lay_out(self) -> None:
         for line in RUNS.read_text().splitlines() if RUNS.exists() else ():
             record = json.loads(line)
             tuned = record.pop("tuned", None)
-            place._lay(record["name"], record)
+            self._lay(record["name"], record)
             if tuned is not None:
-                place._lay(f"{record['name']}_tuned", {"accuracy": tuned})
-        return place
+                self._lay(f"{record['name']}_tuned", {"accuracy": tuned})
 
     def _lay(self, name: str, record: Mapping[str, Any]) -> None:
         file = self.results / f"{name}.json"
@@ -208,7 +211,8 @@ class Place:
             write_whole(file, json.dumps(record) + "\n")
 
     def keep(self) -> None:
-        """Writes all runs of the folder to `RUNS`."""
+        """Writes all runs of the folder to `RUNS`, beside those that are there."""
+        self._lay_out()
         lines = []
         for record in self._all():
             tuned = self.tuned(record["name"])

@@ -14,7 +14,7 @@ from agmc.agents import checks
 from agmc.agents.actor_critic import feature_encoder
 from agmc.agents.agent import Agent, AgentContext, Episode, Goal
 from agmc.agents.gaussian_process import GaussianProcess
-from agmc.agents.habits import Habits, looks_of
+from agmc.agents.habits import Habits, described, looks_of
 from agmc.agents.policy_state import check_state, load_state, state_of
 from agmc.agents.proposals import Proposals
 
@@ -44,10 +44,10 @@ class Critic(Agent):
     Several budgets share one critic: each takes its turn, and what was learned under
     one of them holds for the others.
 
-    Its policy, see `Agent`, are habits: how far the plans it thinks best went from the
-    first one, by what is seen of a decision, encoder included where there is one. An
-    agent that begins with them goes as far before its first evaluation, and adds what
-    it finds to them.
+    Its policy, see `Agent`, are habits: how far the plans it thinks best are from the
+    one it begins with by itself, by what is seen of a decision, encoder included where
+    there is one. An agent that has taken them over begins where they lead, and adds
+    what it finds to them after more than ten episodes.
 
     Args:
         context: needs `choices`.
@@ -127,7 +127,8 @@ class Critic(Agent):
         turn, goal = divmod(index, len(self._goals))
         start, proposals = self._goals[goal]
         around = self._look_around and turn % self._look_around == 0
-        if self._looks is not None:
+        if self._habits.steps.size:
+            assert self._looks is not None  # who takes habits can look
             habit = np.exp(self._habits.expected(self._looks))
             start = proposals.within((start * habit)[None])[0]
         if index < len(self._goals):
@@ -153,7 +154,7 @@ class Critic(Agent):
         self._plans.append(episode.actions.double().numpy())
         self._rewards.append(episode.reward)
 
-    def _best(self, proposals: Proposals, uniform: np.ndarray) -> np.ndarray:
+    def _best(self, proposals: Proposals, start: np.ndarray) -> np.ndarray:
         """The proposal of the highest expected improvement that was not tried yet."""
         plans, rewards = self._known()
         process = self._learn(plans, rewards)
@@ -169,12 +170,12 @@ class Critic(Agent):
             return worth
 
         elites = plans[np.argsort(-expected)[:_ELITES]]
-        return self._screened(proposals, uniform, elites, improvement)
+        return self._screened(proposals, start, elites, improvement)
 
     def _screened(
         self,
         proposals: Proposals,
-        uniform: np.ndarray,
+        start: np.ndarray,
         elites: np.ndarray,
         worth: Callable[[np.ndarray], np.ndarray],
     ) -> np.ndarray:
@@ -187,7 +188,7 @@ class Critic(Agent):
             candidates = np.concatenate([candidates[kept], more])
             worths = np.concatenate([worths[kept], worth(more)])
         tried = {_key(plan) for plan in (*self._plans, *self._pending)}
-        elsewhere = proposals.around(uniform[None], self._num_proposals)
+        elsewhere = proposals.around(start[None], self._num_proposals)
         executable: dict[bytes, np.ndarray] = {}
         for plan in (*candidates[np.argsort(-worths)], *elsewhere):
             executed = proposals.executable(plan)
@@ -218,7 +219,7 @@ class Critic(Agent):
         due = len(self._plans) % self._refit == 0
         if self._process is None:
             assert self._looks is not None
-            self._process, due = GaussianProcess(_described(self._looks)), True
+            self._process, due = GaussianProcess(described(self._looks)), True
         if due:
             self._process.fit(numbers, scaled)
         self._process.condition(numbers, scaled)
@@ -232,28 +233,28 @@ class Critic(Agent):
 
     def policy_state(self) -> Mapping[str, Tensor]:
         """Habits, those it began with included, and the encoder; see `Agent`."""
-        habits = self._habits.plus(self._found()) if self._plans else self._habits
+        habits = self._habits
+        if len(self._plans) > _ELITES:  # else the best would be all there are
+            habits = habits.plus(self._found())
         return {**habits.state(), **self._encoder_state()}
 
     def load_policy_state(self, state: Mapping[str, Tensor]) -> None:
         """Begin with the habits of another critic; see `Agent`."""
         if self._look is None:
             raise ValueError("this agent plans ahead; it needs context.look")
-        habits = Habits.none(self._habits.looks.shape[1])
-        if "steps" in state:  # of as many decisions as it has seen
-            looks = np.zeros((state["steps"].numel(), habits.looks.shape[1]))
-            habits = Habits(looks, np.zeros(len(looks)))
-        check_state({**habits.state(), **self._encoder_state()}, state)
+        known = state["steps"].numel() if "steps" in state else 0
+        looks = torch.zeros(known, self._habits.looks.shape[1])
+        own = {"looks": looks, "steps": torch.zeros(known)}
+        check_state({**own, **self._encoder_state()}, state)
         encoder = {n.removeprefix("encoder."): v for n, v in state.items() if "." in n}
         load_state(self._encoder, encoder)
         self._habits = Habits.of_state(state)
 
     def _encoder_state(self) -> dict[str, Tensor]:
-        state = state_of(self._encoder)
-        return {f"encoder.{name}": value for name, value in state.items()}
+        return {f"encoder.{n}": v for n, v in state_of(self._encoder).items()}
 
     def _found(self) -> Habits:
-        """How far the plans it thinks best went from the first one of their budget."""
+        """How far the plans it thinks best are from where each budget begins."""
         assert self._looks is not None
         plans, rewards = self._known()
         process, habits = self._learn(plans, rewards), Habits.none(self._looks.shape[1])
@@ -262,8 +263,9 @@ class Critic(Agent):
             expected, _ = process.predict(self._numbers(held))
             best = held[np.argsort(-expected)[:_ELITES]]
             steps = np.log(best / start).mean(0)
-            # Their mean is what the budget asks for, here and elsewhere.
-            habits = habits.plus(Habits(self._looks, steps - steps.mean()))
+            if not proposals.free:  # how much is kept in all is up to the budget
+                steps -= steps.mean()
+            habits = habits.plus(Habits(self._looks, steps))
         return habits
 
     def _see(self, observations: Tensor) -> None:
@@ -286,23 +288,12 @@ def _start(
     random: np.random.Generator,
 ) -> tuple[np.ndarray, Proposals]:
     """Where plans under a goal are drawn around, and what draws them."""
-    plan, proposals = (
-        np.array(goal.uniform_keep_ratios),
-        Proposals(goal.choices, random),
-    )
+    plan = np.array(goal.uniform_keep_ratios)
+    proposals = Proposals(goal.choices, random)
     if sensitivities is not None:
         tilted = plan * np.exp(tilt * np.array(sensitivities))
         plan = proposals.within(tilted[None])[0]
     return plan, proposals
-
-
-def _described(looks: np.ndarray) -> np.ndarray:
-    """What all decisions have in common, and how each looks, `[D, 1 + F]`.
-
-    Scaled so that the shared slopes have about the variance of one alone.
-    """
-    described = np.concatenate([np.ones((len(looks), 1)), looks], axis=1)
-    return described / np.sqrt(len(looks))
 
 
 def _key(plan: np.ndarray) -> bytes:

@@ -17,7 +17,7 @@ _LENGTH, _NOISE = 0.7, 0.5
 
 @dataclass(frozen=True, eq=False)
 class Habits:
-    """Steps of good plans away from those that searches began with.
+    """Steps to good plans from those that searches begin with.
 
     Nothing in it belongs to one network: what to expect of a decision is read from
     those that look like it, in whatever network, by Gaussian process regression
@@ -82,9 +82,25 @@ def looks_of(features: np.ndarray) -> np.ndarray:
     """
     away = features - features.mean(0)
     spread = away.std(0)
-    varies = spread > 1e-9
+    # Features are float32: what differs by their rounding does not differ.
+    varies = spread > 1e-6 * np.abs(features).max(0, initial=0.0)
     looks = np.where(varies, away, 0.0) / np.where(varies, spread, 1.0)
     return looks / np.sqrt(max(int(varies.sum()), 1))
+
+
+def described(looks: np.ndarray) -> np.ndarray:
+    """What a `GaussianProcess` takes for `alike`: what all share, and how each looks.
+
+    Scaled so that the shared slopes have about the variance of one alone.
+
+    Args:
+        looks: float64 `[D, F]`.
+
+    Returns:
+        Float64 `[D, 1 + F]`.
+    """
+    described = np.concatenate([np.ones((len(looks), 1)), looks], axis=1)
+    return described / np.sqrt(len(looks))
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:

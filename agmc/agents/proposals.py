@@ -11,7 +11,7 @@ from agmc.agents.agent import Choices
 _STEPS = (0.03, 0.1, 0.2, 0.4)
 _SHARES = (0.15, 0.4, 1.0)
 #: Of the steps around plans: the share of proposals in which decisions step together.
-_TOGETHER = 0.5
+_ALIKE = 0.5
 #: The scaling of a plan to a budget: range of its logarithm, and halvings of it.
 _SCALES = (-1.7, 1.7)
 _HALVINGS = 10
@@ -27,6 +27,9 @@ class Proposals:
     Args:
         choices: ranges and cost of the plans.
         random: that draws.
+
+    Attributes:
+        free: whether there is no budget to use up.
     """
 
     def __init__(self, choices: Choices, random: np.random.Generator) -> None:
@@ -35,7 +38,7 @@ class Proposals:
         self._least = np.array([levels[0] for levels in choices.levels])
         self._looks = np.zeros((len(choices.levels), 0))
         whole = np.ones((1, len(choices.levels)))
-        self._free = bool(choices.cost(whole)[0] <= 1.0)
+        self.free = bool(choices.cost(whole)[0] <= 1.0)
 
     def see(self, looks: np.ndarray) -> None:
         """Learns which decisions look alike.
@@ -57,7 +60,7 @@ class Proposals:
         """
         steps = self._random.normal(size=(1, len(plan)))
         if self._looks.any():
-            common = np.sqrt(together) * self._together(1)
+            common = np.sqrt(together) * self._steps_alike(1)
             steps = np.sqrt(1 - together) * steps + common
         steps = spread * steps
         drawn: np.ndarray = self.within(plan * np.exp(steps))[0]
@@ -80,8 +83,8 @@ class Proposals:
         taken = self._random.random(shape) < share
         moves = taken * self._random.normal(size=shape)
         if self._looks.any():
-            some = int(_TOGETHER * number)
-            moves[:some] = self._together(some)
+            some = int(_ALIKE * number)
+            moves[:some] = self._steps_alike(some)
         return self.within(start * np.exp(step * moves))
 
     def between(self, plans: np.ndarray, number: int) -> np.ndarray:
@@ -95,7 +98,7 @@ class Proposals:
         width = width * self._random.choice([0.3, 1.0], size=(number, 1))
         return self.within(start * np.exp(width * self._random.normal(size=shape)))
 
-    def _together(self, number: int) -> np.ndarray:
+    def _steps_alike(self, number: int) -> np.ndarray:
         """Steps `[number, D]`, alike for decisions that look alike."""
         weights = self._random.normal(size=(number, self._looks.shape[1]))
         steps: np.ndarray = weights @ self._looks.T
@@ -107,7 +110,7 @@ class Proposals:
         Without a budget to use up, only the ranges are kept.
         """
         plans = np.clip(plans, self._least, 1.0)
-        if self._free:
+        if self.free:
             return plans
         low, high = (np.full(len(plans), scale) for scale in _SCALES)
         for _ in range(_HALVINGS):

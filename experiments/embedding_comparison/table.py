@@ -69,6 +69,7 @@ def rows_of(place: Place, network: str, budget: float, agent: str) -> dict[str, 
 def row(name: str, runs: Runs, aim: float) -> dict[str, str]:
     """One embedding in one setting."""
     cells = {"embedding": name, "seeds": f"{len(runs)}"}
+    cells["precision"] = ", ".join(sorted({run["precision"] for run in runs}))
     for number in AFTER:
         shares = [best_of(run, number) for run in runs]
         cells[f"best of {number}"] = "-" if min(shares) == 0 else percent(shares)

@@ -35,6 +35,8 @@ from experiments.searches import (
 )
 
 HERE = Path(__file__).parent
+#: One line for each search that began with a policy; laid out in the results folder.
+RUNS = HERE / "runs.jsonl"
 BUDGET = "macs:0.5"
 #: Target -> the networks that its policies come from.
 ROUTES = {
@@ -56,8 +58,14 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=range(SEEDS))
     options = parser.parse_args()
     place = Place.of(options)
-    (place.results / "policies").mkdir(exist_ok=True)
+    folder = place.results / "policies"
+    folder.mkdir(exist_ok=True)
+    for line in RUNS.read_text().splitlines() if RUNS.exists() else ():
+        record = json.loads(line)
+        if not (file := folder / f"{record['name']}.json").exists():
+            write_whole(file, line + "\n")
     for target in options.targets:
+        print(place.run(Case(target, BUDGET, "uniform", 0)), flush=True)
         for name, sources in ROUTES[target].items():
             for seed in options.seeds:
                 for embedding in options.embeddings:
@@ -85,7 +93,10 @@ def transferred(
     load = None
     for number, source in enumerate(sources):
         so_far = "_".join(sources[: number + 1])
-        stem = f"{so_far}_for_{FAMILY[target]}_{embedding}_{seed}"
+        seeing = embedding
+        if embedding == "autoencoder":
+            seeing += f"_without_{FAMILY[target]}"
+        stem = f"{so_far}_{seeing}_{seed}"
         policy = Policy(load=load, save=str(folder / f"{stem}.safetensors"))
         case = Case(source, BUDGET, "critic", seed, embedding, MANY)
         place.prepared(source).search(case, seen, folder / stem, policy)
@@ -94,6 +105,7 @@ def transferred(
     network = place.prepared(target)
     found = network.search(case, seen, folder / file.stem, Policy(load=load))
     record = {
+        "name": file.stem,
         "target": target,
         "policy of": name,
         "embedding": embedding,
@@ -106,6 +118,8 @@ def transferred(
 
 def write(place: Place) -> None:
     """The table of what is there."""
+    files = sorted((place.results / "policies").glob("*_from_*.json"))
+    write_whole(RUNS, "".join(file.read_text() for file in files))
     rows, targets = [], []
     for target in ROUTES:
         scratch = defaultdict(list)
@@ -113,20 +127,22 @@ def write(place: Place) -> None:
             if (run["network"], f"macs:{run['budget']:g}") == (target, BUDGET):
                 scratch[run["agent"], run["embedding"]].append(run)
         moved = defaultdict(list)
-        for file in sorted((place.results / "policies").glob(f"{target}_from_*.json")):
-            run = json.loads(file.read_text())
-            moved[run["policy of"], run["embedding"]].append(run)
-        if not moved:
+        for run in (json.loads(file.read_text()) for file in files):
+            if run["target"] == target:
+                moved[run["policy of"], run["embedding"]].append(run)
+        compared = [("uniform", "rules"), *(("critic", name) for name in EMBEDDINGS)]
+        if not moved or not all(scratch[key] for key in compared):
             continue
         for (source, embedding), runs in moved.items():
             rows.append(row(target, f"critic, policy of {source}", embedding, runs))
-        for (agent, embedding), runs in scratch.items():
+        for agent, embedding in compared:
+            runs = scratch[agent, embedding]
             rows.append(row(target, f"{agent}, from scratch", embedding, runs))
         uniform = 100 * best_of(scratch["uniform", "rules"][0], 1)
         for (source, embedding), runs in moved.items():
             told = f"{target}, policy of {source}, {embedding}"
-            first = mean(runs, 1)
-            aim, few = mean(scratch["critic", embedding], MANY), mean(runs, FEW + 1)
+            first, few = mean(runs, 1), mean(runs, FEW + 1)
+            aim = mean(scratch["critic", embedding], MANY)
             targets += [
                 Target(
                     f"{told}: first plan",
@@ -167,8 +183,8 @@ def row(
 
 
 def mean(runs: list[dict[str, Any]], number: int) -> float:
-    """Best of the first evaluations, in percent; NaN of no runs."""
-    return float(np.mean([100 * best_of(run, number) for run in runs] or [np.nan]))
+    """Best of the first evaluations, in percent."""
+    return float(np.mean([100 * best_of(run, number) for run in runs]))
 
 
 if __name__ == "__main__":

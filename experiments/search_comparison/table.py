@@ -37,7 +37,7 @@ def write(folder: Path, place: Place) -> None:
         agents = {key[2]: rows[key] for key in order if key[:2] == setting}
         if OURS in agents and len(agents) > 1:
             targets.append(target_of(*setting, agents))
-    write_curves(folder, [run for given in runs.values() for run in given])
+    write_curves(folder, [run for given in runs.values() for run in given], order)
     note = (
         f"torch {torch.__version__}, one thread a run; CPU seconds are of a whole "
         "search."
@@ -61,18 +61,22 @@ def target_of(
     network: str, budget: str, agents: Mapping[str, Mapping[str, str]]
 ) -> Target:
     """Ours against the best of the others."""
-    other = max(
-        (agent for agent in agents if agent != OURS), key=lambda a: final(agents[a])
-    )
+    others = [agent for agent in agents if agent != OURS]
+    other = max(others, key=lambda agent: final(agents[agent]))
     ours, theirs = final(agents[OURS]), final(agents[other])
     seeds = int(agents[OURS]["seeds"])
     return Target(
         f"{network}, macs {budget}: best of 200 of {OURS}, mean of 5 seeds",
-        f"> {theirs:.2f} ({other}, best of the others, {agents[other]['seeds']} seeds)",
-        f"{ours:.2f} ({seeds} seeds)",
+        f"> {theirs:.2f} ({other}, {said(agents[other])})",
+        f"{ours:.2f} ({said(agents[OURS])})",
         ours > theirs and seeds == 5,
         COMMAND,
     )
+
+
+def said(cells: Mapping[str, str]) -> str:
+    """Behind which a mean is."""
+    return f"{cells['seeds']} seeds, {cells['precision']}"
 
 
 def row(
@@ -93,7 +97,7 @@ def row(
     tuned = place.tuned(median(runs)["name"])
     cells["fine-tuned"] = "-" if tuned is None else f"{100 * tuned:.2f}"
     cells["CPU s"] = f"{np.median([run['cpu_seconds'] for run in runs]):.0f}"
-    cells["precision"] = runs[0]["precision"]
+    cells["precision"] = ", ".join(sorted({run["precision"] for run in runs}))
     return cells
 
 
@@ -102,16 +106,19 @@ def shown(shares: Sequence[float]) -> str:
     return "-" if min(shares) == 0.0 else percent(shares)
 
 
-def write_curves(folder: Path, runs: Sequence[dict[str, Any]]) -> None:
-    """Best so far of every run, every tenth evaluation."""
+def write_curves(
+    folder: Path, runs: Sequence[dict[str, Any]], order: Sequence[tuple[str, ...]]
+) -> None:
+    """Best so far of every run behind the rows, every tenth evaluation."""
     after = [str(number) for number in (1, *range(10, 201, 10))]
     rows = {}
     for run in runs:
         key = (run["network"], f"{run['budget']:g}", run["agent"], str(run["seed"]))
         rows[key] = [f"{best_of(run, int(n)):.3f}" for n in after]
+    stay = {*order} - {key[:3] for key in rows}
     with (folder / "curves.csv").open(newline="") as file:
         _, *before = csv.reader(file)
-    rows = {**{tuple(row[:4]): row[4:] for row in before}, **rows}
+    rows.update({tuple(r[:4]): r[4:] for r in before if tuple(r[:3]) in stay})
     with (folder / "curves.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["network", "macs kept", "agent", "seed", *after])

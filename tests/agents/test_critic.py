@@ -40,9 +40,11 @@ def test_it_finds_the_optimum_with_few_evaluations() -> None:
 
 
 def test_it_begins_with_uniform_and_never_repeats_a_plan_without_need() -> None:
-    plans = [plan for plan, _ in play(Critic(context()), reward_of_four, 40)]
-    assert plans[0] == context().uniform_keep_ratios
-    assert len(set(plans[8:])) == len(plans[8:])
+    for look in (None, lambda: torch.arange(4.0)[:, None]):
+        agent = Critic(replace(context(), look=look))
+        plans = [plan for plan, _ in play(agent, reward_of_four, 40)]
+        assert plans[0] == context().uniform_keep_ratios
+        assert len(set(plans[8:])) == len(plans[8:])
 
 
 def reward_of_four(plan: np.ndarray) -> float:
@@ -258,7 +260,7 @@ def test_habits_are_about_what_the_first_plan_does_not_do_by_itself() -> None:
 
 
 def test_a_policy_of_a_critic_holds_nothing_of_the_network() -> None:
-    agent, _ = searched(WORTH, 6, encoder=torch.nn.Linear(2, 3))
+    agent, _ = searched(WORTH, 12, encoder=torch.nn.Linear(2, 3))
     shapes = {name: list(v.shape) for name, v in agent.policy_state().items()}
     assert shapes == {
         "looks": [6, 3],
@@ -266,24 +268,69 @@ def test_a_policy_of_a_critic_holds_nothing_of_the_network() -> None:
         "encoder.weight": [3, 2],
         "encoder.bias": [3],
     }
-    fresh, _ = searched(WORTH, 0)
+
+
+def test_a_search_that_found_nothing_leaves_the_habits_alone() -> None:
+    fresh, _ = searched(WORTH, 10)
     assert not any(value.numel() for value in fresh.policy_state().values())
     fresh.load_policy_state(fresh.policy_state())
     _, rewards = searched(WORTH, 1, taught=fresh.policy_state())
     assert rewards == searched(WORTH, 1)[1]
+    habits = searched(WORTH, 30)[0].policy_state()
+    passed_on = searched(OTHER, 1, taught=habits)[0].policy_state()
+    assert all(torch.equal(passed_on[name], habits[name]) for name in habits)
 
 
 def test_several_budgets_leave_habits_of_each() -> None:
     single = context(6)
-    goals = (Goal(single.uniform_keep_ratios, single.choices),) * 2
-    agent, _ = searched(WORTH, 30, goals=goals)
+    tight = Choices(
+        single.choices.levels, lambda ratios: 1.4 * chain_cost(ratios), clamp
+    )
+    goals = (
+        Goal(single.uniform_keep_ratios, single.choices),
+        Goal((0.5,) * 6, tight),
+    )
+    agent, _ = searched(WORTH, 60, goals=goals)
     state = agent.policy_state()
-    assert state["looks"].shape == (12, 2)
     assert torch.equal(state["looks"][:6], state["looks"][6:])
+    for steps in state["steps"].numpy().reshape(2, 6):
+        assert abs(steps.mean()) < 1e-9
+        assert np.corrcoef(steps, np.log(WORTH))[0, 1] > 0.6
+    assert not torch.equal(state["steps"][:6], state["steps"][6:])
+
+
+def test_without_a_budget_habits_say_how_much_is_kept_in_all() -> None:
+    good = np.array([0.9, 0.2, 0.3, 0.2, 0.3, 0.8])
+
+    def free(taught=None, episodes: int = 60):
+        given = replace(
+            context(6),
+            uniform_keep_ratios=(1.0,) * 6,
+            choices=Choices(
+                (LEVELS,) * 6, lambda ratios: 0 * chain_cost(ratios), tuple
+            ),
+            look=lambda: seen(good),
+            observation_dim=2,
+        )
+        agent = Critic(given)
+        if taught is not None:
+            agent.load_policy_state(taught)
+        for index in range(episodes):
+            agent.begin_episode(index)
+            asked = [agent.act(row) for row in seen(good)]
+            plan = [min(LEVELS, key=lambda level: abs(level - a)) for a in asked]
+            value = -float(((np.array(plan) - good) ** 2).sum())
+            agent.observe(Episode(seen(good), torch.tensor(plan), value))
+        return agent, value
+
+    teacher, _ = free()
+    _, first = free(teacher.policy_state(), 1)
+    _, alone = free(episodes=1)
+    assert first > 0.5 * alone
 
 
 def test_a_policy_that_a_critic_cannot_take() -> None:
-    agent, _ = searched(WORTH, 2)
+    agent, _ = searched(WORTH, 12)
     state = dict(agent.policy_state())
     bad = {
         r"looks of the policy is \[6, 9\], and \[6, 2\] is what": {
