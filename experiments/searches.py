@@ -52,6 +52,8 @@ EPISODES = 200
 #: Of the networks that are searched.
 FAMILY = {"resnet20": "resnet", "resnet56": "resnet", "plain20": "plain"}
 MEASURED = Path(__file__).parent / "sensitivity" / "measured"
+#: Of networks that `--weights` need not have.
+WEIGHTS = Path(__file__).parent / "weights"
 #: One line a run, so that any machine can add to them; `Place.of` lays them out.
 RUNS = Path(__file__).parent / "search_runs.jsonl"
 EXECUTION = Execution(device="cpu")  # bfloat16 where there are instructions for it
@@ -106,7 +108,8 @@ class Prepared:
 
     def __init__(self, name: str, data: str, weights: Path) -> None:
         self.splits = load_imagefolder(root=data)
-        (file,) = weights.glob(f"{name}_*.safetensors")
+        named = f"{name}_*.safetensors"
+        file, *_ = [*weights.glob(named), *WEIGHTS.glob(named)]
         self.model = load_model(10, 3, name=name, weights=str(file)).eval()
         self.graph = agmc.trace(self.model, self.splits.example_input())
         self.costs = CostModel(self.graph)
