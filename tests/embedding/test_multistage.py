@@ -25,7 +25,9 @@ def test_every_observation_gets_the_features_of_its_own_state(graph):
     for row, features in zip(rows, together, strict=True):
         alone = embedding.encoder(row[None])[0]
         torch.testing.assert_close(alone, features, atol=1e-5, rtol=1e-4)
-    assert len(together.detach().unique(dim=0)) == len(rows.unique(dim=0))
+    # Where a row stands in a product may change its last digit on some processors.
+    away = (together[:, None] - together[None]).detach().abs().amax(2)
+    assert len((away < 1e-5).unique(dim=0)) == len(rows.unique(dim=0))
 
 
 def test_states_that_occur_twice_are_computed_once(monkeypatch):
@@ -40,7 +42,7 @@ def test_states_that_occur_twice_are_computed_once(monkeypatch):
     )
     features = embedding.encoder(rows.repeat(4, 1))
     assert sizes == [1]
-    assert torch.equal(features[:3], features[3:6])
+    torch.testing.assert_close(features[:3], features[3:6])
     assert not torch.equal(features[0], features[1])  # other decisions, same network
 
 

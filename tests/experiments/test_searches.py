@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import sys
@@ -30,16 +31,42 @@ def test_budgets_on_macs_go_without_saying(budget, knobs, name):
     assert searches.Case("resnet20", budget, "critic", 3, **knobs).name == name
 
 
-def test_records_of_other_metrics_stay_apart(tmp_path):
-    for name, record in {
-        "a_0.5_critic_0": {"budget": 0.5},  # before there were others
-        "a_0.5_critic_1": {"budget": 0.5, "metric": "macs", "embedding": "onehot"},
-        "a_params_0.5_critic_0": {"budget": 0.5, "metric": "params"},
-    }.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps({**record, "name": name}))
-    place = searches.Place("", tmp_path, tmp_path)
-    assert [(r["name"], r["embedding"]) for r in place.records()] == [
-        ("a_0.5_critic_0", "rules"),
-        ("a_0.5_critic_1", "onehot"),
-    ]
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setattr(searches, "RUNS", tmp_path / "runs.jsonl")
+    (tmp_path / "results").mkdir()
+    return searches.Place("", tmp_path, tmp_path / "results")
+
+
+def lay(place, name, **record):
+    text = json.dumps({"name": name, "metric": "macs", **record})
+    (place.results / f"{name}.json").write_text(text)
+
+
+def test_records_of_other_metrics_stay_apart(place):
+    lay(place, "a_0.5_critic_0")
+    lay(place, "a_0.5_onehot_critic_1")
+    lay(place, "a_params_0.5_critic_0", metric="params")
+    found = [r["name"] for r in place.records()]
+    assert found == ["a_0.5_critic_0", "a_0.5_onehot_critic_1"]
     assert [r["name"] for r in place.records("params")] == ["a_params_0.5_critic_0"]
+
+
+def test_runs_that_are_kept_come_back_in_another_folder(place, tmp_path):
+    lay(place, "a_0.5_critic_0", seed=0)
+    lay(place, "a_params_0.5_critic_0", metric="params")
+    (place.results / "a_0.5_critic_0_tuned.json").write_text('{"accuracy": 0.75}')
+    place.keep()
+    options = argparse.Namespace(data="", weights=tmp_path, results=tmp_path / "new")
+    again = searches.Place.of(options)
+    assert [*again.records()] == [*place.records()]
+    assert again.tuned("a_0.5_critic_0") == 0.75
+    assert again.tuned("a_params_0.5_critic_0") is None
+    # What a third folder finds joins the others; what is there is not overwritten.
+    (tmp_path / "third").mkdir()
+    third = searches.Place("", tmp_path, tmp_path / "third")
+    lay(third, "a_0.5_critic_0", seed=7)
+    lay(third, "a_0.5_critic_1")
+    third.keep()
+    assert len(searches.RUNS.read_text().splitlines()) == 3
+    assert [r["name"] for r in third.records()] == ["a_0.5_critic_0", "a_0.5_critic_1"]
