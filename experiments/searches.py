@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -175,6 +175,13 @@ class Prepared:
 prepared = functools.cache(Prepared)
 
 
+def lay(folder: Path, name: str, record: Any) -> None:
+    """Puts what was measured before into a results folder that lacks it."""
+    file = folder / f"{name}.json"
+    if not file.exists():
+        write_whole(file, json.dumps(record) + "\n")
+
+
 def places(description: str | None) -> argparse.ArgumentParser:
     """A parser of what `Place.of` reads."""
     parser = argparse.ArgumentParser(description=description)
@@ -204,14 +211,9 @@ class Place:
         for line in RUNS.read_text().splitlines() if RUNS.exists() else ():
             record = json.loads(line)
             tuned = record.pop("tuned", None)
-            self._lay(record["name"], record)
+            lay(self.results, record["name"], record)
             if tuned is not None:
-                self._lay(f"{record['name']}_tuned", {"accuracy": tuned})
-
-    def _lay(self, name: str, record: Mapping[str, Any]) -> None:
-        file = self.results / f"{name}.json"
-        if not file.exists():
-            write_whole(file, json.dumps(record) + "\n")
+                lay(self.results, f"{record['name']}_tuned", {"accuracy": tuned})
 
     def keep(self) -> None:
         """Writes all runs of the folder to `RUNS`, beside those that are there."""

@@ -56,13 +56,13 @@ class GaussianProcess:
             rewards: float64 `[N]`, of mean 0 and variance 1.
         """
         products = [part @ part.T for part in self._linear(plans)]
-        distance = np.sqrt(5.0) * _distance(plans, plans)
+        apart = np.sqrt(5.0) * distance(plans, plans)
         prior = np.log(np.array(list(_PRIOR.values())))
 
         def objective(log: np.ndarray) -> tuple[float, np.ndarray]:
             """Negative log posterior and its gradient."""
             *variances, bends, length, noise = np.exp(log)
-            away = distance / length
+            away = apart / length
             bend = bends * _matern(away)
             scaled = list(map(np.multiply, variances, products))
             covariance = bend + sum(scaled)
@@ -135,9 +135,7 @@ class GaussianProcess:
 
     def _covariance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         *variances, bends, length, _ = np.exp(self._log)
-        covariance: np.ndarray = bends * _matern(
-            np.sqrt(5.0) * _distance(a, b) / length
-        )
+        covariance: np.ndarray = bends * _matern(np.sqrt(5.0) * distance(a, b) / length)
         for variance, x, y in zip(
             variances, self._linear(a), self._linear(b), strict=True
         ):
@@ -145,11 +143,11 @@ class GaussianProcess:
         return covariance
 
 
-def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Euclidean, `[N, D]` and `[M, D]` -> `[N, M]`."""
     squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    distance: np.ndarray = np.sqrt(np.maximum(squared, 0.0))
-    return distance
+    found: np.ndarray = np.sqrt(np.maximum(squared, 0.0))
+    return found
 
 
 def _matern(away: np.ndarray) -> np.ndarray:

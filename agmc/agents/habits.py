@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agmc.agents.gaussian_process import distance
+
 #: Of the kernel: at what distance of looks decisions have little in common, where two
 #: by chance are sqrt(2) apart; and the variance of a step that looks do not explain,
 #: relative to that of those which they do.
@@ -105,6 +107,5 @@ def described(looks: np.ndarray) -> np.ndarray:
 
 def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The kernel of `[N, F]` and `[M, F]`, `[N, M]` in (0, 1]."""
-    squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    kernel: np.ndarray = np.exp(-0.5 * squared / _LENGTH**2)
+    kernel: np.ndarray = np.exp(-0.5 * (distance(a, b) / _LENGTH) ** 2)
     return kernel

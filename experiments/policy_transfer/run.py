@@ -29,6 +29,7 @@ from experiments.searches import (
     Place,
     best_of,
     curve_of,
+    lay,
     percent,
     places,
     with_head,
@@ -62,8 +63,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     for line in RUNS.read_text().splitlines() if RUNS.exists() else ():
         record = json.loads(line)
-        if not (file := folder / f"{record['name']}.json").exists():
-            write_whole(file, line + "\n")
+        lay(folder, record["name"], record)
     for target in options.targets:
         print(place.run(Case(target, BUDGET, "uniform", 0)), flush=True)
         for name, sources in ROUTES[target].items():

@@ -25,6 +25,7 @@ from agmc.data.imagefolder import load_imagefolder
 from agmc.plan import Plan
 from agmc.report.experiment import Target, write_experiment
 from agmc.whole_file import write_whole
+from experiments.searches import lay
 
 HERE = Path(__file__).parent
 MEASURED = HERE / "measured"
@@ -49,9 +50,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for kept in MEASURED.glob("*.json"):
         for stem, record in json.loads(kept.read_text()).items():
-            file = options.results / f"{stem}.json"
-            if not file.exists():
-                write_whole(file, json.dumps(record) + "\n")
+            lay(options.results, stem, record)
     for name in options.networks if options.parts else ():
         measure(name, options)
     write(options.results)

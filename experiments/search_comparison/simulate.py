@@ -37,7 +37,6 @@ from agmc.embedding.learned import autoencoder
 from agmc.models import build
 from agmc.plan import Plan, kept_channels
 from agmc.plan_space import PlanSpace
-from agmc.search.best_so_far import best_so_far
 from agmc.search.budgets import Budgets
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluation
@@ -45,6 +44,7 @@ from agmc.search.find_plan import AGENTS, EMBEDDINGS
 from agmc.search.goals import context_of, goal_of
 from agmc.search.reward import error
 from agmc.search.runner import search
+from experiments.searches import curve_of
 
 HERE = Path(__file__).parent
 AFTER = (1, 10, 25, 50, 100, 200)
@@ -211,9 +211,7 @@ def play(
         sensitivities=embedding.sensitivities,
     )
     found = search(env, build(context), episodes=episodes)
-    shares = [None if r.probe else r.accuracy for r in found.episodes]
-    curve = np.nan_to_num(best_so_far(shares)).tolist()  # 0 before the first
-    return curve, simulator.worth(found.plan)
+    return curve_of(found), simulator.worth(found.plan)
 
 
 if __name__ == "__main__":
