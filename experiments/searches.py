@@ -50,7 +50,12 @@ EVALUATOR = {
 }
 EPISODES = 200
 #: Of the networks that are searched.
-FAMILY = {"resnet20": "resnet", "resnet56": "resnet", "plain20": "plain"}
+FAMILY = {
+    "resnet20": "resnet",
+    "resnet56": "resnet",
+    "plain20": "plain",
+    "vgg16_bn_cifar": "vgg",
+}
 MEASURED = Path(__file__).parent / "sensitivity" / "measured"
 #: Of networks that `--weights` need not have.
 WEIGHTS = Path(__file__).parent / "weights"

@@ -69,3 +69,5 @@ class CifarVGG(nn.Module):
 vgg11_bn_cifar = partial(CifarVGG, (1, 1, 2, 2, 2))
 #: VGG-16: 14.7 M parameters, 313 M MACs at 32 x 32.
 vgg16_bn_cifar = partial(CifarVGG, (2, 2, 3, 3, 3))
+#: VGG-19: 20.0 M parameters, 398 M MACs at 32 x 32; "VGGNet" of Network Slimming.
+vgg19_bn_cifar = partial(CifarVGG, (2, 2, 4, 4, 4))

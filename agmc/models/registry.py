@@ -32,6 +32,7 @@ _OWN: dict[str, Callable[..., nn.Module]] = {
     "plain32": cifar_plain.plain32,
     "vgg11_bn_cifar": cifar_vgg.vgg11_bn_cifar,
     "vgg16_bn_cifar": cifar_vgg.vgg16_bn_cifar,
+    "vgg19_bn_cifar": cifar_vgg.vgg19_bn_cifar,
     "mobilenet_v2_cifar": cifar_mobilenet.mobilenet_v2_cifar,
     "shufflenet_v2_cifar": cifar_shufflenet.shufflenet_v2_cifar,
     "densenet22_cifar": cifar_densenet.densenet22_cifar,

@@ -59,7 +59,7 @@ Make = Callable[[Start], Carried]
 def untouched(start: Start) -> Carried:
     """The trained network itself."""
     network = agmc.compress(start.model, Plan({}), start.example)
-    return Carried(network, network, {}, EXECUTION)
+    return Carried(Plan({}), network, network, {}, EXECUTION)
 
 
 def planned(plan: Callable[[Start, Setting], Plan], setting: Setting) -> Make:

@@ -3,9 +3,10 @@
     python experiments/policy_transfer/run.py --data FOLDER --weights FOLDER \
         --results FOLDER
 
-What is measured is kept in the results folder, so a second call goes on; that of
-experiments/search_comparison and experiments/embedding_comparison gives the rows from
-scratch. Writes results.csv, targets.json and the table in README.md beside this file.
+What is measured is kept in the results folder, so a second call goes on; searches from
+scratch are shared with experiments/search_comparison and
+experiments/embedding_comparison. Writes results.csv, targets.json and the table in
+README.md beside this file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ BUDGET = "macs:0.5"
 ROUTES = {
     "resnet56": {"resnet20": ("resnet20",), "mix": ("resnet20", "plain20")},
     "plain20": {"resnet20": ("resnet20",)},
+    "vgg16_bn_cifar": {"resnet20": ("resnet20",), "mix": ("resnet20", "plain20")},
 }
 EMBEDDINGS = ("autoencoder", "rules")
 SEEDS = 3
@@ -57,6 +60,7 @@ def main() -> None:
     parser.add_argument("--targets", nargs="*", default=[*ROUTES])
     parser.add_argument("--embeddings", nargs="*", default=EMBEDDINGS)
     parser.add_argument("--seeds", nargs="*", type=int, default=range(SEEDS))
+    parser.add_argument("--scratch", nargs="*", type=int, default=range(SEEDS))
     options = parser.parse_args()
     place = Place.of(options)
     folder = place.results / "policies"
@@ -66,11 +70,22 @@ def main() -> None:
         lay(folder, record["name"], record)
     for target in options.targets:
         print(place.run(Case(target, BUDGET, "uniform", 0)), flush=True)
+        for seed, embedding in product(options.scratch, options.embeddings):
+            case = Case(target, BUDGET, "critic", seed, embedding, MANY)
+            print(place.run(case, seen_in(place, target, embedding)), flush=True)
         for name, sources in ROUTES[target].items():
             for seed in options.seeds:
                 for embedding in options.embeddings:
                     transferred(place, target, name, sources, embedding, seed)
     write(place)
+
+
+def seen_in(place: Place, target: str, embedding: str) -> Any:
+    """The embedding; a second head has learned nothing of the target's family."""
+    if embedding != "autoencoder":
+        return embedding
+    head = with_head(FAMILY[target], place.results)
+    return functools.partial(autoencoder, fit=str(head))
 
 
 def transferred(
@@ -86,10 +101,7 @@ def transferred(
     file = folder / f"{target}_from_{name}_{embedding}_{seed}.json"
     if file.exists():
         return
-    seen: Any = embedding
-    if embedding == "autoencoder":
-        head = with_head(FAMILY[target], place.results)
-        seen = functools.partial(autoencoder, fit=str(head))
+    seen = seen_in(place, target, embedding)
     load = None
     for number, source in enumerate(sources):
         so_far = "_".join(sources[: number + 1])

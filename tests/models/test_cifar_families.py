@@ -30,6 +30,7 @@ CONF = Path(__file__).parents[2] / "conf" / "model"
         ("plain32", 32, 464_154),
         ("vgg11_bn_cifar", 9, 9_228_362),
         ("vgg16_bn_cifar", 14, 14_724_042),
+        ("vgg19_bn_cifar", 17, 20_035_018),
         ("mobilenet_v2_cifar", 53, 2_236_682),
         ("shufflenet_v2_cifar", 57, 352_042),
         ("densenet22_cifar", 22, 71_686),
