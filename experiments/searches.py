@@ -37,7 +37,7 @@ from agmc.search.budgets import Budgets
 from agmc.search.evaluator import Evaluator
 from agmc.search.measured import measured_networks
 from agmc.search.policy import Policy
-from agmc.search.repair import pruner_of, reconstruction_of
+from agmc.search.repair import errors_of, pruner_of, reconstruction_of
 from agmc.search.uniform import uniform_plan
 from agmc.training import Execution, Recipe, accuracy, batches_of, fit
 from agmc.whole_file import digest_of, write_whole
@@ -142,6 +142,11 @@ class Prepared:
     @functools.cached_property
     def _pruner(self) -> Any:
         return pruner_of(self.model, self.graph, self.splits, l1, EXECUTION)
+
+    @functools.cached_property
+    def errors(self) -> np.ndarray:
+        """What least squares cannot mend of every channel group."""
+        return errors_of(self._pruner, self.splits, EXECUTION)
 
     @functools.cached_property
     def evaluator(self) -> Evaluator:

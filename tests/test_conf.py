@@ -43,6 +43,7 @@ VARIES: dict[str, set[str]] = {
 }
 GIVEN: set[str] = {
     "graph_encoder",  # of another embedding, whose file stands in the defaults
+    "of",  # the same
     "networks",  # other networks for the auto-encoder to learn from
     "progress",  # told about every step
     "quantization",  # of the search, see conf/compression

@@ -606,6 +606,18 @@ def untouched(directory):
             ["embedding=sequential", "embedding.graph_encoder.follow_plan=true"],
             ["embedding.graph_encoder.follow_plan (=True) would be ignored"],
         ),
+        (
+            ["embedding=measured", "embedding.of.fit=nowhere"],
+            ["embedding.of: fit (='nowhere') is no file"],
+        ),
+        (
+            ["embedding=measured", "embedding@embedding.of=multistage"],
+            ["embedding.of must be an embedding that no agent trains"],
+        ),
+        (
+            ["embedding=measured", "embedding.of.freeze=false"],
+            ["embedding.of must be an embedding that no agent trains"],
+        ),
         (["train", "embedding.freeze=false"], ["freeze (=False) would be ignored"]),
         (["train", "embedding.fit=nowhere"], ["fit (='nowhere') would be ignored"]),
         (["train", "embedding.fit=anew", "embedding.steps=0"], ["steps (=0)"]),

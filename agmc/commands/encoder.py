@@ -29,6 +29,10 @@ _log = logging.getLogger("agmc")
 _FITS = ("steps", "batch_size", "learning_rate", "mask", "noise")
 _WITH_AN_ENCODER = "agmc.embedding.learned.autoencoder"
 _WITH_A_HEAD = "agmc.embedding.predicted.sensitivity"
+_TRAINED = (
+    "agmc.embedding.multistage.multistage",
+    "agmc.embedding.sequential.sequential",
+)
 
 
 def can_be_fitted(build: Any) -> bool:
@@ -68,6 +72,18 @@ def check_encoder(build: Any, name: str = "embedding") -> None:
         why = f"{name} reads the vectors of the whole network, fitted; leave it out"
         _refuse_ignored(inner, ("freeze", "follow_plan"), inside, why)
         check_encoder(inner, inside)
+    other = getattr(build, "keywords", {}).get("of")
+    if other is not None:
+        inside = f"{name}.of"
+        frozen = getattr(other, "keywords", {}).get("freeze", True)
+        if any(_is(other, trained) for trained in _TRAINED) or (
+            can_be_fitted(other) and not frozen
+        ):
+            raise ValueError(
+                f"{inside} must be an embedding that no agent trains, as autoencoder, "
+                f"rules or onehot: {name} adds a column to rows that stay as they are"
+            )
+        check_encoder(other, inside)
     if _is(build, _WITH_A_HEAD):
         from agmc.embedding.predicted import load_with_head
 

@@ -8,6 +8,7 @@ no data pass per plan.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -82,9 +83,13 @@ class Reconstruction:
         self.layers = {
             operation.layer: operation for operation in _solvable(graph, max_features)
         }
-        self._running_means = _running_means(graph, self.layers)
+        norms = _norms(graph, self.layers)
+        self._running_means = {path: mean for path, (mean, _) in norms.items()}
         self._positions = positions
         state = graph.state_of(model)
+        self._scales = {
+            path: state[scale].detach() for path, (_, scale) in norms.items() if scale
+        }
         self._weights = {
             name: state[name].detach()
             for operation in self.layers.values()
@@ -118,25 +123,65 @@ class Reconstruction:
         with torch.no_grad():
             for path, operation in self.layers.items():
                 weight, bias = _weight_and_bias(operation)
-                stays = kept.get((weight, 1))
-                if stays is None or path not in self._moments:
-                    continue
-                if weight not in tensors:  # its block was dropped
+                stays = self._stays(path, kept)
+                if stays is None or weight not in tensors:  # its block was dropped
                     continue
                 old = self._weights[weight].flatten(1).float().cpu()
                 rows = kept.get((weight, 0))
                 if rows is not None:
                     old = old[torch.from_numpy(rows)]
-                window = self._weights[weight][0, 0].numel()
-                new, shift = self._solve(
-                    self._moments[path], old, np.repeat(stays, window)
-                )
+                new, shift = self._solve(self._moments[path], old, stays)
                 tensors[weight].copy_(new.reshape(tensors[weight].shape))
                 if bias is not None:
                     tensors[bias].add_(shift.to(tensors[bias]))
                 elif path in self._running_means:
                     mean = tensors[self._running_means[path]]
                     mean.sub_(shift.to(mean))
+
+    def error(self, kept: Mapping[tuple[str, int], np.ndarray]) -> float:
+        """What the best weights cannot mend, in units of what the layers compute.
+
+        The sum of E |w x - w' x_K|^2 / E |w x|^2 over the output channels of all layers
+        that read removed channels; centred moments, and times the squared scale of the
+        channel, where a batch norm alone reads the layer: it divides by the standard
+        deviation and multiplies by the scale.
+
+        Args:
+            kept: what `Pruner.kept_positions` says of a plan.
+
+        Returns:
+            >= 0; NaN where no layer is solved that reads removed channels.
+        """
+        sums = []
+        with torch.no_grad():
+            for path, operation in self.layers.items():
+                stays = self._stays(path, kept)
+                if stays is None:
+                    continue
+                moments = self._moments[path]
+                old = self._weights[_weight_and_bias(operation)[0]]
+                old = old.flatten(1).float().cpu()
+                new, _ = self._solve(moments, old, stays)
+                away = old.clone()
+                away[:, torch.from_numpy(np.flatnonzero(stays))] -= new
+                lost, whole = (
+                    ((rows @ moments.products) * rows).sum(1) for rows in (away, old)
+                )
+                shares = lost.clamp_min(0) / whole.clamp_min(1e-12)  # but for rounding
+                if path in self._scales:
+                    shares = shares * self._scales[path].float().cpu().square()
+                sums.append(float(shares.sum()))
+        return math.fsum(sums) if sums else math.nan
+
+    def _stays(
+        self, path: str, kept: Mapping[tuple[str, int], np.ndarray]
+    ) -> np.ndarray | None:
+        """Which features of a layer's input stay; None: all, or it is not solved."""
+        weight, _ = _weight_and_bias(self.layers[path])
+        stays = kept.get((weight, 1))
+        if stays is None or path not in self._moments:
+            return None
+        return np.repeat(stays, self._weights[weight][0, 0].numel())
 
     def _has_shift(self, path: str) -> bool:
         """Whether something behind the layer can take up a difference of the means."""
@@ -206,19 +251,22 @@ def _weight_and_bias(operation: Operation) -> tuple[str, str | None]:
     return weight, name_of(operation.args[2]) if len(operation.args) > 2 else None
 
 
-def _running_means(
+def _norms(
     graph: ModelGraph, layers: Mapping[str, Operation]
-) -> dict[str, str]:
-    """Path of a layer -> running mean of the batch norm that alone reads its output."""
+) -> dict[str, tuple[str, str | None]]:
+    """Path of a layer -> running mean and scale of the batch norm that alone reads it.
+
+    The scale is None where the batch norm has none.
+    """
     program = graph.program
     uses = program.reads
     makers = {operation.name: path for path, operation in layers.items()}
     found = {}
     for operation in program.operations:
         if operation.op == "aten.batch_norm.default":
-            made, mean = name_of(operation.args[0]), name_of(operation.args[3])
+            made, scale, _, mean = (name_of(arg) for arg in operation.args[:4])
             if made in makers and mean is not None and uses[made] == uses[mean] == 1:
-                found[makers[made]] = mean
+                found[makers[made]] = mean, scale
     return found
 
 

@@ -32,6 +32,9 @@ class EmbeddingContext:
         corpus: gives other networks to learn from; called only when they are needed.
         checkpoint: file that keeps what was learned, so that a run that goes on sees
             the same observations; None keeps nothing.
+        errors: what least squares cannot mend when one channel group alone keeps half,
+            float64 [num_groups], see `agmc.compression.group_error`; called only when
+            it is needed; None: there are no data.
     """
 
     graph: ModelGraph
@@ -39,6 +42,7 @@ class EmbeddingContext:
     seed: int = 0
     corpus: Callable[[], Sequence[ModelGraph]] = no_corpus
     checkpoint: Path | None = None
+    errors: Callable[[], np.ndarray] | None = None
 
     def require_channels(self, embedding: str) -> None:
         """Refuses decisions about layers, their zeros and bits.

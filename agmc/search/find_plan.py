@@ -46,7 +46,7 @@ from agmc.search.found import Found
 from agmc.search.goals import context_of, goal_of
 from agmc.search.policy import Policy
 from agmc.search.rehearsal import rehearse_agent
-from agmc.search.repair import pruner_of
+from agmc.search.repair import errors_of, pruner_of
 from agmc.search.reward import Reward, reward_for
 from agmc.search.run_key import run_key
 from agmc.search.runner import OnEpisode, in_flight_of, search
@@ -185,7 +185,10 @@ def find_plan(
     pruner = pruner_of(model, graph, data, importance, execution)
     on_stage = on_stage or (lambda name: None)
     on_stage("embedding")
-    observe = build_embedding(EmbeddingContext(graph, space, seed, corpus, checkpoint))
+    errors = functools.partial(errors_of, pruner, data, execution)
+    observe = build_embedding(
+        EmbeddingContext(graph, space, seed, corpus, checkpoint, errors)
+    )
     on_stage("search")
     if not space.only_channels:
         evaluator = functools.partial(evaluator, quantization=quantization)
@@ -265,6 +268,7 @@ AGENTS: Mapping[str, BuildAgent] = {
 EMBEDDINGS: Mapping[str, BuildEmbedding] = {
     "autoencoder": _builder("autoencoder", module="learned"),
     "haq": _builder("haq"),
+    "measured": _builder("measured"),
     "multistage": _builder("multistage"),
     "onehot": _builder("onehot"),
     "random_projection": _builder("random_projection"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch import nn
 
+from agmc.compression.group_error import group_errors
 from agmc.compression.importance import Importance, gradients
 from agmc.compression.prune import Pruner
 from agmc.compression.reconstruct import Reconstruction
@@ -15,6 +17,8 @@ from agmc.training import Execution, batches_of
 _GRADIENT_IMAGES = 500
 #: Of one gradient; few, because the squares of the gradients are averaged.
 _GRADIENT_BATCH = 10
+#: Training images that the errors of channel groups are measured on.
+_ERROR_IMAGES, _ERROR_BATCH = 128, 64
 
 
 def pruner_of(
@@ -56,6 +60,17 @@ def reconstruction_of(
     return Reconstruction(
         execution.place(model), graph, (inputs for inputs, _ in batches)
     )
+
+
+def errors_of(pruner: Pruner, splits: Splits, execution: Execution) -> np.ndarray:
+    """What least squares cannot mend of every channel group, see `group_errors`."""
+    reconstruction = reconstruction_of(
+        *(pruner.model, pruner.graph, splits, execution),
+        images=_ERROR_IMAGES,
+        batch_size=_ERROR_BATCH,
+    )
+    assert reconstruction is not None
+    return group_errors(pruner, reconstruction)
 
 
 def check_repair(

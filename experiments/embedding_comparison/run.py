@@ -19,6 +19,7 @@ from typing import Any
 from table import write
 
 from agmc.embedding.learned import autoencoder
+from agmc.embedding.measured import measured
 from agmc.embedding.predicted import sensitivity
 from agmc.embedding.sequential import sequential
 from experiments.searches import FAMILY, Case, Place, in_processes, places, with_head
@@ -35,7 +36,10 @@ SETTINGS = (
 SEEDS = 5
 #: Critics read embeddings, actor-critics can train them.
 NAMES: dict[str, tuple[str, ...]] = {
-    "critic": ("rules", "autoencoder", "sensitivity", "random_projection", "onehot"),
+    "critic": (
+        *("rules", "autoencoder", "measured", "sensitivity"),
+        *("random_projection", "onehot"),
+    ),
     "td3": ("rules", "autoencoder", "finetuned", "sequential", "multistage"),
 }
 
@@ -77,6 +81,7 @@ def run(case: Case, *, place: Place, heads: Mapping[str, str]) -> str:
     learned: dict[str, Any] = {
         "autoencoder": frozen,
         "finetuned": functools.partial(frozen, freeze=False),
+        "measured": functools.partial(measured, of=frozen),
         "sensitivity": functools.partial(sensitivity, fit=fit),
         "sequential": functools.partial(sequential, graph_encoder=frozen),
     }

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from agmc.embedding.learned import autoencoder
+from agmc.embedding.measured import measured
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.policy import Policy
 from agmc.whole_file import write_whole
@@ -47,7 +48,7 @@ ROUTES = {
     "plain20": {"resnet20": ("resnet20",)},
     "vgg16_bn_cifar": {"resnet20": ("resnet20",), "mix": ("resnet20", "plain20")},
 }
-EMBEDDINGS = ("autoencoder", "rules")
+EMBEDDINGS = ("autoencoder", "measured", "rules")
 SEEDS = 3
 FEW, MANY = 20, 200
 AFTER = (1, 6, 11, 21)  # with the plan before any evaluation
@@ -58,6 +59,7 @@ def main() -> None:
     """Measures what is missing and writes the table."""
     parser = places(__doc__)
     parser.add_argument("--targets", nargs="*", default=[*ROUTES])
+    parser.add_argument("--routes", nargs="*", default=["resnet20", "mix"])
     parser.add_argument("--embeddings", nargs="*", default=EMBEDDINGS)
     parser.add_argument("--seeds", nargs="*", type=int, default=range(SEEDS))
     parser.add_argument("--scratch", nargs="*", type=int, default=range(SEEDS))
@@ -74,18 +76,21 @@ def main() -> None:
             case = Case(target, BUDGET, "critic", seed, embedding, MANY)
             print(place.run(case, seen_in(place, target, embedding)), flush=True)
         for name, sources in ROUTES[target].items():
-            for seed in options.seeds:
-                for embedding in options.embeddings:
+            if name in options.routes:
+                for seed, embedding in product(options.seeds, options.embeddings):
                     transferred(place, target, name, sources, embedding, seed)
     write(place)
 
 
 def seen_in(place: Place, target: str, embedding: str) -> Any:
     """The embedding; a second head has learned nothing of the target's family."""
-    if embedding != "autoencoder":
+    if embedding == "rules":
         return embedding
     head = with_head(FAMILY[target], place.results)
-    return functools.partial(autoencoder, fit=str(head))
+    learned = functools.partial(autoencoder, fit=str(head))
+    return (
+        functools.partial(measured, of=learned) if embedding == "measured" else learned
+    )
 
 
 def transferred(
@@ -106,7 +111,7 @@ def transferred(
     for number, source in enumerate(sources):
         so_far = "_".join(sources[: number + 1])
         seeing = embedding
-        if embedding == "autoencoder":
+        if embedding != "rules":
             seeing += f"_without_{FAMILY[target]}"
         stem = f"{so_far}_{seeing}_{seed}"
         policy = Policy(load=load, save=str(folder / f"{stem}.safetensors"))
@@ -142,8 +147,9 @@ def write(place: Place) -> None:
         for run in (json.loads(file.read_text()) for file in files):
             if run["target"] == target:
                 moved[run["policy of"], run["embedding"]].append(run)
-        compared = [("uniform", "rules"), *(("critic", name) for name in EMBEDDINGS)]
-        if not moved or not all(scratch[key] for key in compared):
+        seen = [name for name in EMBEDDINGS if scratch["critic", name]]
+        compared = [("uniform", "rules"), *(("critic", name) for name in seen)]
+        if not moved or not scratch["uniform", "rules"]:
             continue
         for (source, embedding), runs in moved.items():
             rows.append(row(target, f"critic, policy of {source}", embedding, runs))
@@ -154,23 +160,27 @@ def write(place: Place) -> None:
         for (source, embedding), runs in moved.items():
             told = f"{target}, policy of {source}, {embedding}"
             first, few = mean(runs, 1), mean(runs, FEW + 1)
-            aim = mean(scratch["critic", embedding], MANY)
-            targets += [
+            targets.append(
                 Target(
                     f"{told}: first plan",
                     f"> {uniform:.2f} (uniform)",
                     f"{first:.2f}",
                     first > uniform,
                     COMMAND,
-                ),
+                )
+            )
+            if embedding not in seen:
+                continue
+            aim = mean(scratch["critic", embedding], MANY)
+            targets.append(
                 Target(
                     f"{told}: best of 20",
                     f">= {aim:.2f} (best of 200 from scratch)",
                     f"{few:.2f}",
                     few >= aim,
                     COMMAND,
-                ),
-            ]
+                )
+            )
     note = f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}."
     write_experiment(HERE, rows, targets, note)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from graph_nets import Net, conv, double, graph_of, images, make, quiet_trace
@@ -178,3 +180,43 @@ def test_bad_arguments():
         Reconstruction(net, graph, inputs, ridge=0)
     with pytest.raises(ValueError, match="no batches"):
         Reconstruction(net, graph, [])
+
+
+def test_the_error_is_what_the_best_weights_leave_of_the_output():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2)).eval()
+    x = torch.randn(20_000, 3)
+    graph = quiet_trace(net, x)
+    pruner, plan = Pruner(net, graph), Plan({"0": 0.5})
+    reconstruction = Reconstruction(net, graph, [x], ridge=1e-7)
+    kept = pruner.kept_positions(plan)
+    small = pruner.prune(plan)
+    reconstruction.apply(small, kept)
+    with torch.no_grad():
+        shares = (small(x) - net(x)).square().mean(0) / net(x).var(0, correction=0)
+    assert reconstruction.error(kept) == pytest.approx(shares.sum().item(), rel=0.01)
+    assert math.isnan(reconstruction.error({}))
+
+
+def test_the_error_is_in_units_of_the_batch_norm_behind():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2, bias=False), nn.BatchNorm1d(2)
+    ).eval()
+    x = torch.randn(5_000, 3)
+    graph = quiet_trace(net, x)
+    kept = Pruner(net, graph).kept_positions(Plan({"0": 0.5}))
+    plain = Reconstruction(net, graph, [x]).error(kept)
+    with torch.no_grad():
+        net[3].weight.fill_(2)
+    assert Reconstruction(net, graph, [x]).error(kept) == pytest.approx(4 * plain)
+
+
+def test_what_others_can_make_up_for_is_no_error():
+    net, x = two_layers(True)
+    graph = quiet_trace(net, x)
+    reconstruction = Reconstruction(net, graph, x.split(10_000), ridge=1e-7)
+    with torch.no_grad():
+        net[1].weight[:, 3:] *= 0.5
+    kept = Pruner(net, graph).kept_positions(Plan({"0": 0.5}))
+    assert reconstruction.error(kept) < 1e-4

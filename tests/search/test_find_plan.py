@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from search_nets import tiny_net, tiny_splits
@@ -308,6 +309,18 @@ def test_an_embedding_without_an_encoder_leaves_the_agent_without_one():
 
     find(agent=agent, episodes=1)
     assert seen == [None, None]
+
+
+def test_an_embedding_can_look_at_the_activations_of_the_network():
+    seen = []
+
+    def agent(context):
+        seen.append(context.sensitivities)
+        return Random(context)
+
+    found = find(agent=agent, embedding="measured", episodes=1)
+    assert len(found.episodes) == 1
+    assert seen[-1] is not None and np.std(seen[-1]) == pytest.approx(1)
 
 
 if __name__ == "__main__":
