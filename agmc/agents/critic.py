@@ -114,6 +114,7 @@ class Critic(Agent):
         self._look = context.look
         self._looks: np.ndarray | None = None
         self._habits = Habits.none(num_features)
+        self._led: list[np.ndarray] = []  # where habits begin under each goal
         self._process: GaussianProcess | None = None
         self._pending: deque[np.ndarray] = deque()
         self._step = 0
@@ -127,10 +128,7 @@ class Critic(Agent):
         turn, goal = divmod(index, len(self._goals))
         start, proposals = self._goals[goal]
         around = self._look_around and turn % self._look_around == 0
-        if self._habits.steps.size:
-            assert self._looks is not None  # who takes habits can look
-            habit = np.exp(self._habits.expected(self._looks))
-            start = proposals.within((start * habit)[None])[0]
+        start = self._led[goal] if self._habits.steps.size else start
         if index < len(self._goals):
             plan = start
         elif around or index < self._num_first or len(self._plans) < 2:
@@ -273,8 +271,10 @@ class Critic(Agent):
         with torch.no_grad():
             features: np.ndarray = self._encoder(observations).double().numpy()
         self._looks = looks_of(features)
-        for _, proposals in self._goals:
+        habit = np.exp(self._habits.expected(self._looks))
+        for start, proposals in self._goals:
             proposals.see(self._looks)
+            self._led.append(proposals.within((start * habit)[None])[0])
 
     def _numbers(self, plans: np.ndarray) -> np.ndarray:
         """What the critic sees of plans `[N, D]`."""
