@@ -88,7 +88,11 @@ def compress(job: Job) -> None:
             arguments |= {"round_to": 1}
         space = PlanSpace(graph, **arguments)
         shared = quantization.shares_numbers
-        bound = budgets.bind(CostModel(graph, tables, codebooks=shared), space)
+        costs = CostModel(graph, tables, codebooks=shared)
+        later = None
+        if given is None and second is not None:
+            later = second.later(costs, job.space)
+        bound = budgets.bind(costs, space, later)
         if given is not None:
             check_layers(given.layers, weighted_layers(graph.program))
             quantization.check(given)
@@ -106,7 +110,7 @@ def compress(job: Job) -> None:
             plan, record["search"] = given, {"plan": job.plan}
         else:
             plan, record["search"] = own.told(
-                lambda: _search(job, rooms, model, splits, graph, progress)
+                lambda: _search(job, rooms, model, splits, graph, later, progress)
             )
             plan.save(job.directory / "plan.json")
             if second is not None:
@@ -172,7 +176,8 @@ def _rehearse(
     bound: BoundBudget,
 ) -> None:
     """Tries the search out on the network as it is, trained or not."""
-    bounds = [r.bind(bound.cost_model, bound.space) for r in bound.budgets.rungs]
+    same = (bound.cost_model, bound.space, bound.later)
+    bounds = [rung.bind(*same) for rung in bound.budgets.rungs]
     goals = [goal_of(bound) for bound in bounds]
     episodes = rooms["policy"].total(job.episodes, len(goals))
     agent = rehearse_agent(rooms["agent"], goals, episodes=episodes, seed=job.seed)
@@ -192,6 +197,7 @@ def _search(
     model: nn.Module,
     splits: Splits,
     graph: ModelGraph,
+    later: BoundBudget | None,
     progress: Progress,
 ) -> tuple[Plan, dict[str, Any]]:
     """The best plan that the search finds, and what the record says of the search."""
@@ -204,6 +210,7 @@ def _search(
         job.budget,
         **rooms,
         space=PlanSpace(graph, **job.space),
+        later=later,
         episodes=job.episodes,
         seed=job.seed,
         directory=job.directory,

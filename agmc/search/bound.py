@@ -49,10 +49,14 @@ class BoundBudget:
     Where the plan that keeps most is within all limits, it is the only one allowed.
     Without limits every count is allowed.
 
+    What is decided later has limits of its own, and channels can leave too much for
+    them: beside other limits, they hold here too, as if it all were at its least.
+
     Attributes:
         budgets: what was asked for.
         cost_model: of the network.
         space: the decisions.
+        later: the budgets of what is decided later, over the same decisions.
 
     Raises:
         ValueError: no plan of the space is within all limits, or there is no table for
@@ -62,6 +66,7 @@ class BoundBudget:
     budgets: Budgets
     cost_model: CostModel
     space: PlanSpace
+    later: BoundBudget | None = None
 
     def __post_init__(self) -> None:
         for metric, original in self.original.items():
@@ -106,9 +111,11 @@ class BoundBudget:
     @cached_property
     def keeps_everything(self) -> bool:
         """Whether there are limits and the plan that keeps most is within all."""
-        limits = self.limits
-        return bool(limits) and all(
-            self.value(m, self._ends[1]) <= most for m, most in limits.items()
+        limits, most = self.limits, self._ends[1]
+        return (
+            bool(limits)
+            and all(self.value(m, most) <= limit for m, limit in limits.items())
+            and (self.later is None or self.later.keeps_everything)
         )
 
     def value(self, metric: str, counts: np.ndarray) -> float:
@@ -131,7 +138,13 @@ class BoundBudget:
         amounts = self.space.amounts(counts)
         for metric, most in self._held_to.items():
             used = np.maximum(used, self.cost_model.ceiling(metric, *amounts) / most)
+        if self.later is not None and self.limits:
+            used = np.maximum(used, self.later.usage(counts))
         return used
+
+    def described(self) -> str:
+        """All that it says, besides the network, as text."""
+        return f"{self.budgets} of {self.space.described()}"
 
     def check(self, plan: Plan) -> None:
         """Refuses a plan from elsewhere that is over a limit.

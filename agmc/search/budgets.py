@@ -128,14 +128,24 @@ class Budgets:
         )
         return ", ".join(texts) or "none"
 
-    def bind(self, cost_model: CostModel, space: PlanSpace) -> BoundBudget:
+    def bind(
+        self,
+        cost_model: CostModel,
+        space: PlanSpace,
+        later: BoundBudget | None = None,
+    ) -> BoundBudget:
         """The budgets of one network; of a ladder, those at its tightest limit.
+
+        Args:
+            cost_model: of the network.
+            space: the decisions.
+            later: see `BoundBudget`.
 
         Raises:
             ValueError: no plan of the space can meet them (says what can be reached),
                 or there is no table for a metric.
         """
-        return BoundBudget(self, cost_model, space)
+        return BoundBudget(self, cost_model, space, later)
 
 
 def _read(text: str) -> Budget | Ladder | AccuracyFloor:

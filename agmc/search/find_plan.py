@@ -38,6 +38,7 @@ from agmc.embedding.embedding import Embedding, EmbeddingContext, no_corpus
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
 from agmc.plan_space import PlanSpace
+from agmc.search.bound import BoundBudget
 from agmc.search.budgets import Budgets, Demand
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog
@@ -84,6 +85,7 @@ def find_plan(
     graph: ModelGraph | None = None,
     workers: Workers | int = 1,
     policy: Policy | None = None,
+    later: BoundBudget | None = None,
     on_stage: Callable[[str], None] | None = None,
     on_episode: OnEpisode | None = None,
 ) -> Found:
@@ -127,6 +129,7 @@ def find_plan(
         workers: evaluations at a time, each in a process of its own, or `Workers` for
             a Ray cluster.
         policy: what the agent begins with and leaves behind; None: nothing.
+        later: see `BoundBudget`, of this space.
         on_stage: called with "embedding" and "search" when these begin.
         on_episode: see `search`.
 
@@ -151,7 +154,7 @@ def find_plan(
         space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, round_to=round_to)
     quantization = quantization or Quantization()
     cost_model = CostModel(graph, tables, codebooks=quantization.shares_numbers)
-    bounds = [rung.bind(cost_model, space) for rung in budgets.rungs]
+    bounds = [rung.bind(cost_model, space, later) for rung in budgets.rungs]
     goals = tuple(goal_of(bound) for bound in bounds)
     episodes = policy.total(episodes, len(bounds))
     agent_to_be = rehearse_agent(build_agent, goals, episodes=episodes, seed=seed)
@@ -176,6 +179,7 @@ def find_plan(
             in_flight=in_flight,
             **({"policy": policy.digest} if policy.load else {}),
             **({} if space.only_channels else {"quantization": quantization}),
+            **({} if later is None else {"later": later.described()}),
         )
         log = EpisodeLog(Path(directory) / "episodes.jsonl", run)
         checkpoint = Path(directory) / "embedding.safetensors"

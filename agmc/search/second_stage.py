@@ -85,6 +85,20 @@ class SecondStage:
         space = PlanSpace(cost_model.graph, **{**arguments, "parts": parts})
         return self.budgets.bind(cost_model, space)
 
+    def later(self, cost_model: CostModel, arguments: Mapping[str, Any]) -> BoundBudget:
+        """What this stage asks of the first one, see `BoundBudget`.
+
+        Args:
+            cost_model: of the original network.
+            arguments: of `PlanSpace`, of the first stage.
+
+        Raises:
+            ValueError: the smallest plan takes too much.
+        """
+        least = self.space(cost_model.graph, arguments, Plan({})).least
+        space = PlanSpace(cost_model.graph, **{**arguments, "start": least})
+        return self.budgets.bind(cost_model, space)
+
     def check(
         self, cost_model: CostModel, arguments: Mapping[str, Any], plan: Plan
     ) -> None:

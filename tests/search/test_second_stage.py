@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from graph_nets import graph_of
 
@@ -8,6 +9,7 @@ from agmc.cost.model import CostModel
 from agmc.embedding.rules import rules
 from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
+from agmc.search.budgets import Budgets
 from agmc.search.second_stage import SecondStage
 
 ARGUMENTS = {"parts": ["keep_ratio"], "round_to": 8}
@@ -53,6 +55,42 @@ def test_channels_that_leave_too_much_are_refused():
     tight.check(model, ARGUMENTS, some)
     with pytest.raises(ValueError, match="^second: budget .* or lower budget, so that"):
         tight.check(model, ARGUMENTS, Plan({}))
+
+
+def test_the_first_stage_leaves_no_more_than_the_second_can_deal_with():
+    model = CostModel(graph_of("resnet20"))
+    space = PlanSpace(model.graph, **ARGUMENTS)
+    half = Plan.uniform(space, 0.5)
+    fewest = PlanSpace(model.graph, parts=["weight_bits"], start=half).least
+    tight = stage(budget=f"bytes:{model.of(fewest).bytes}")
+    loose = stage(budget="bytes:0.5")
+    random = np.random.default_rng(0)
+    alone = Budgets.of("macs:0.5").bind(model, space)
+    for second in (tight, loose):
+        bound = Budgets.of("macs:0.5").bind(
+            model, space, second.later(model, ARGUMENTS)
+        )
+        refused = 0
+        for actions in random.uniform(size=(20, len(space))):
+            plan = space.plan(bound.clamp_plan(actions))
+            assert model.of(plan).macs <= 0.5 * model.of(None).macs
+            second.check(model, ARGUMENTS, plan)
+            freely = space.plan(alone.clamp_plan(actions))
+            refused += bound.usage(space.counts(freely)) > 1
+            if second is loose:
+                assert plan == freely
+        assert refused > 5 if second is tight else refused == 0
+
+
+def test_it_asks_nothing_of_a_first_stage_without_limits():
+    model = CostModel(graph_of("resnet20"))
+    space = PlanSpace(model.graph, **ARGUMENTS)
+    later = stage(budget="bytes:0.05").later(model, ARGUMENTS)
+    for budgets in (None, "accuracy>=0.9"):
+        bound = Budgets.of(budgets).bind(model, space, later)
+        assert space.plan(bound.clamp_plan([1.0] * len(space))) == Plan.uniform(
+            space, 1.0
+        )
 
 
 @pytest.mark.parametrize(
