@@ -165,11 +165,6 @@ def layer_decisions(
             elif part in parts or (part == "act_bits" and rounds):
                 fixed = end_bits if at_end and end_bits is not None else choices[-1]
                 said[part].setdefault(layer, fixed)
-    if not found:
-        raise ValueError(
-            f"nothing is to be decided about {', '.join(parts)}: give more choices, or "
-            "end_bits=null"
-        )
     return found, replace(start, **said)
 
 

@@ -103,6 +103,11 @@ class PlanSpace(Sequence[Decision]):
                 mapping=mapping,
             )
             decisions += found
+        if not decisions:
+            raise ValueError(
+                f"nothing is to be decided about {', '.join(parts)}: give more "
+                "choices, or end_bits=null"
+            )
         self.decisions = tuple(decisions)
 
     def __len__(self) -> int:

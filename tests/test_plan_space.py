@@ -166,6 +166,19 @@ def test_networks_without_blocks_have_none_to_drop():
         PlanSpace(graph_of(GRAPH), parts=["blocks"])
 
 
+def test_a_space_has_something_to_decide():
+    with pytest.raises(ValueError, match=r"nothing is to be decided about weight_bits"):
+        PlanSpace(graph_of(GRAPH), parts=["weight_bits"], weight_bits=[8])
+    with pytest.raises(ValueError, match="about sparsity: give more choices"):
+        PlanSpace(graph_of(GRAPH), parts=["sparsity"], max_sparsity=0.02)
+    # A number of bits that is the only one holds beside what is decided.
+    parts = ["keep_ratio", "weight_bits"]
+    space = PlanSpace(graph_of(GRAPH), parts=parts, weight_bits=[8])
+    assert {d.part for d in space} == {"keep_ratio"} and not space.only_channels
+    plan = space.plan([d.counts[0] for d in space])
+    assert set(plan.weight_bits.values()) == set(plan.act_bits.values()) == {8}
+
+
 def layer_space(*parts, **knobs):
     return PlanSpace(graph_of(GRAPH), parts=parts, **{"end_bits": None, **knobs})
 

@@ -165,8 +165,19 @@ def test_what_cannot_be_is_refused_before_the_training(arguments, words, call, t
     assert "train" not in got.out
 
 
+TIGHT = "compression.second.budget=bops:0.008"
+
+
+def test_the_first_search_leaves_what_the_second_can_deal_with(call, tiny, tmp_path):
+    out = tmp_path / "out"
+    got = call(*tiny, *TWO_STAGES, "budget=macs:0.95", TIGHT, f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    assert result_of(out)["budget"]["holds"]
+
+
 def test_channels_that_leave_too_much_are_told_before_the_fine_tuning(call, tiny):
-    tight = ("budget=macs:0.95", "compression.second.budget=bops:0.008")
-    got = call(*tiny, *TWO_STAGES, *tight, "out=out")
+    # Where nothing limits the first search, it is not held to the second budget.
+    free = ("budget=accuracy>=0.01", "agent=uniform", TIGHT)
+    got = call(*tiny, *TWO_STAGES, *free, "out=out")
     assert got.code == 2 and "or lower budget, so that fewer channels" in got.err
     assert "fine-tune" not in got.out

@@ -123,8 +123,8 @@ class CostModel:
         """One metric of many plans at once.
 
         Args:
-            metric: one of `METRICS` or `TABLE_METRICS`; zeros and bits count for
-                `bytes` and `bops` alone.
+            metric: one of `METRICS` or `TABLE_METRICS`; zeros count for `bytes` alone,
+                bits for that, `bops` and `latency`.
             counts: kept channels, int [..., num_groups], in the order of the groups.
             parts: zeros and bits of the same plans; None: there are none.
             kept: the blocks that stay, bool [..., num_blocks], in the order of
@@ -132,14 +132,14 @@ class CostModel:
 
         Returns:
             int64 [...], and float64 for `TABLE_METRICS`; never falls when a count, a
-            density or a number of bits grows, but for `latency` (see `ceiling`), or
-            when a block is kept.
+            density or a number of bits grows or when a block is kept, but for `latency`
+            (see `ceiling`).
 
         Raises:
             ValueError: no such metric, or no table for it.
         """
         if metric == "latency":
-            return self._latency.evaluate(counts, kept)
+            return self._latency.evaluate(counts, kept, parts)
         if metric == "energy":
             return self._energy.evaluate(counts, kept)
         if metric == "macs":
@@ -181,7 +181,7 @@ class CostModel:
         would without zeros.
         """
         if metric == "latency":
-            return self._latency.ceiling(counts, kept)
+            return self._latency.ceiling(counts, kept, parts)
         values = self.evaluate(metric, counts, parts, kept)
         if metric == "bytes" and parts is not None and (parts.density < 1).any():
             dense = parts._replace(density=np.ones_like(parts.density))

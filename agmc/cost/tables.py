@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agmc.cost.energy import EnergyTable
-from agmc.cost.latency import LatencyTable
+from agmc.cost.latency_table import LatencyTable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from agmc.cost.latency import LatencyTable
+from agmc.cost.latency_table import LatencyTable
 from agmc.cost.units import Units
 from agmc.export.stopwatch import Stopwatch
 from agmc.graph.model_graph import ModelGraph

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,42 +12,61 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from agmc.export.onnx import quiet_exporter
+from agmc.compression.calibration import minmax
+from agmc.compression.prune import Pruner
+from agmc.compression.quantize import Quantization, graph_network
+from agmc.export.onnx import quiet_exporter, save_onnx
 from agmc.graph.exported import exported_program
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.network import GraphNetwork
 from agmc.graph.program import Operation
+from agmc.graph.weighted import weighted_layers
+from agmc.plan import Plan
+
+#: Behind the name of a weight, where it is made of integers.
+_ROUNDED = "_q.made"
 
 
 class ResizedOnnx:
     """Exports once; a pruned network then costs only a copy of its tensors.
 
-    For measuring time only, of one input: batch norm is folded into no weight, so the
-    values are not those of the network. A network in which pruning rewrote more than
-    the groups of convolutions and the widths of paddings is exported itself.
+    For measuring time only, of one input: batch norm is folded into no weight, and
+    integers are zeros, so the values are not those of the network. A network in which
+    pruning rewrote more than the groups of convolutions and the widths of paddings is
+    exported itself.
 
     Args:
         model: the original network, on the CPU.
         graph: its graph.
         inputs: examples, batch first.
+        integers: whether all layers have 8 bits, weights and inputs.
 
     Raises:
-        ValueError: the network cannot be exported.
+        ValueError: the network cannot be exported, or not with integers.
     """
 
     def __init__(
-        self, model: nn.Module, graph: ModelGraph, inputs: Sequence[Tensor]
+        self,
+        model: nn.Module,
+        graph: ModelGraph,
+        inputs: Sequence[Tensor],
+        *,
+        integers: bool = False,
     ) -> None:
         self._program, self._inputs = graph.program, tuple(inputs)
-        self._proto = _exported(model, self._inputs)
+        self._integers = integers
+        if integers:
+            model = Pruner(model, graph).prune(Plan({}))
+        self._proto = self._exported(model)
         # Shapes that were noted down inside are those of the original.
         del self._proto.graph.value_info[:]
         held = {tensor.name for tensor in self._proto.graph.initializer}
         layers = [op for op in graph.program.operations if _has_weight(op)]
         pads = [n for n in self._proto.graph.node if n.op_type == "Pad"]
-        self._resizable = all(list(op.refs())[1] in held for op in layers) and len(
-            pads
-        ) == sum(_is_pad(op) for op in graph.program.operations)
+        codes = f"{_ROUNDED}.codes" if integers else ""
+        self._resizable = all(
+            f"{list(op.refs())[1]}{codes}" in held for op in layers
+        ) and len(pads) == sum(_is_pad(op) for op in graph.program.operations)
         sizes = {t.name: t.dims[0] for t in self._proto.graph.initializer if t.dims}
         for node in self._proto.graph.node:
             if node.op_type == "Reshape":
@@ -77,13 +96,17 @@ class ResizedOnnx:
         pads = iter([op for op in operations if _is_pad(op)])
         for name in tensors.keys() & state.keys():
             _fill(tensors[name], state[name])
+        if self._integers:
+            _fill_integers(proto.graph, tensors, state)
         for node in proto.graph.node:
             weight = node.input[1] if len(node.input) > 1 else ""
+            weight = weight.removesuffix(_ROUNDED)
             if node.op_type == "Conv" and weight in groups:
                 for attribute in node.attribute:
                     if attribute.name == "group":
                         attribute.i = groups[weight]
-                if len(node.input) > 2:  # batch norm's shift, under a name of its own
+                # Batch norm's shift, under a name of its own.
+                if len(node.input) > 2 and node.input[2] in tensors:
                     size = len(state[weight])
                     _fill(tensors[node.input[2]], np.zeros(size, dtype=np.float32))
             elif node.op_type == "Reshape":  # to two dimensions, at batch size 1
@@ -93,7 +116,21 @@ class ResizedOnnx:
         return proto.SerializeToString()
 
     def _anew(self, network: GraphNetwork) -> bytes:
-        return _exported(network, self._inputs).SerializeToString()
+        return self._exported(network).SerializeToString()
+
+    def _exported(self, model: nn.Module) -> onnx.ModelProto:
+        if not self._integers:
+            return _exported(model, self._inputs)
+        layers = weighted_layers(graph_network(model).program)
+        bits = dict.fromkeys(layers, 8)
+        plan = Plan({}, weight_bits=bits, act_bits=bits)
+        rounded = Quantization(calibration=minmax).apply(
+            graph_network(model), plan, self._inputs[:1]
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.onnx"
+            save_onnx(rounded, path, self._inputs, batch_size=1)
+            return onnx.load(path)
 
 
 def _has_weight(operation: Operation) -> bool:
@@ -117,6 +154,31 @@ def _onnx_pads(operation: Operation, length: int) -> np.ndarray:
 
 def _fill(tensor: onnx.TensorProto, array: np.ndarray) -> None:
     tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))
+
+
+def _fill_integers(
+    graph: onnx.GraphProto,
+    tensors: Mapping[str, onnx.TensorProto],
+    state: Mapping[str, np.ndarray],
+) -> None:
+    """Zeros of the right sizes, as weights, and as biases of the same layers."""
+    made = {node.output[0]: node for node in graph.node}
+    for node in graph.node:
+        if len(node.input) < 2 or not node.input[1].endswith(_ROUNDED):
+            continue
+        floats = made[node.input[1]]
+        codes, scale, zeros = floats.input
+        (axis,) = (a.i for a in floats.attribute if a.name == "axis")
+        shape = state[node.input[1].removesuffix(_ROUNDED)].shape
+        _fill(tensors[codes], np.zeros(shape, dtype=np.int8))
+        _fill(tensors[scale], np.ones(shape[axis], dtype=np.float32))
+        _fill(tensors[zeros], np.zeros(shape[axis], dtype=np.int8))
+        if len(node.input) > 2 and node.input[2] in made:
+            codes, scale = made[node.input[2]].input
+            _fill(tensors[codes], np.zeros(shape[axis], dtype=np.int32))
+            _fill(tensors[scale], np.ones(shape[axis], dtype=np.float32))
+        elif len(node.input) > 2 and node.input[2] in tensors:
+            _fill(tensors[node.input[2]], np.zeros(shape[axis], dtype=np.float32))
 
 
 def _exported(model: nn.Module, inputs: tuple[Tensor, ...]) -> onnx.ModelProto:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from agmc.cost.latency import RUNTIMES, LatencyModel
+from agmc.cost.latency import LatencyModel
+from agmc.cost.latency_table import RUNTIMES
 from agmc.export.stopwatch import Measured
 from agmc.report.table import Table
 
-_HEADS = {"onnx": "ONNX Runtime", "torch": "torch"}
+_HEADS = {"onnx": "ONNX Runtime", "torch": "torch", "onnx_int8": "8 bits"}
 
 
 def latency_tables(
@@ -38,7 +39,7 @@ def latency_tables(
         )
     operators = Table(
         title="",
-        columns=("layer", "operators", "ONNX Runtime ms", "torch ms", "share"),
+        columns=("layer", "operators", *(f"{_HEADS[r]} ms" for r in RUNTIMES), "share"),
         rows=tuple(rows),
         left=2,
     )

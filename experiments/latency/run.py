@@ -3,10 +3,11 @@
     python experiments/latency/run.py [FOLDER]
 
 The table is built in FOLDER (default: runs/latency; kept there, so an interrupted run
-goes on where it stopped). Then every plan is measured whole: the file that agmc exports
-in ONNX Runtime and the module in torch, the lowest of three rounds over the plans;
-fresh weights (they do not matter here), one input, one thread. Writes results.csv,
-targets.json and the table in README.md.
+goes on where it stopped). Then every plan is measured whole: the files that agmc
+exports in ONNX Runtime, as floats and with 8 bits in all layers, and the module in
+torch, the lowest of three rounds over the plans; fresh weights (they do not matter
+here), one input, one thread. Writes results.csv, targets.json and the table in
+README.md.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ import torch
 from torch import nn
 
 from agmc.compression.prune import Pruner
-from agmc.cost.latency import RUNTIMES, LatencyModel
+from agmc.compression.quantize import Quantization
+from agmc.cost.latency import LatencyModel
+from agmc.cost.latency_table import RUNTIMES
 from agmc.export.onnx import save_onnx
 from agmc.export.profile import Profiler, machine, table_path
 from agmc.export.stopwatch import whole_milliseconds
 from agmc.graph.model_graph import ModelGraph
+from agmc.graph.network import GraphNetwork
 from agmc.graph.trace import trace
+from agmc.graph.weighted import weighted_layers
 from agmc.models import build
 from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
@@ -102,16 +107,24 @@ def _measured(
     networks = [pruner.prune(plan) for plan in plans]
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{index}.onnx" for index in range(len(plans))]
-        for network, file in zip(networks, files, strict=True):
-            save_onnx(network, file, image)
+        rounded = [file.with_suffix(".int8") for file in files]
+        for network, *both in zip(networks, files, rounded, strict=True):
+            save_onnx(network, both[0], image)
+            save_onnx(_with_8_bits(network, image), both[1], image, batch_size=1)
         for _ in range(3):
             passes.append(
                 [
-                    whole_milliseconds(network, file, (image,), seconds=3)
-                    for network, file in zip(networks, files, strict=True)
+                    whole_milliseconds(net, file, (image,), integers=other, seconds=4)
+                    for net, file, other in zip(networks, files, rounded, strict=True)
                 ]
             )
     return np.min(passes, axis=0)
+
+
+def _with_8_bits(network: GraphNetwork, image: torch.Tensor) -> nn.Module:
+    bits = dict.fromkeys(weighted_layers(network.program), 8)
+    plan = Plan({}, weight_bits=bits, act_bits=bits)
+    return Quantization().apply(network, plan, [image])
 
 
 if __name__ == "__main__":

@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from agmc.cost.latency import LatencyModel, LatencyTable, _highest, _times
+from agmc.cost.latency import LatencyModel
+from agmc.cost.latency_table import LatencyTable
+from agmc.cost.latency_terms import highest, times_of
 from agmc.cost.units import Units
 from agmc.graph.trace import trace
+from agmc.plan import LayerParts
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def filled(graph, cost) -> LatencyTable:
             units.units, units.shapes(np.array([kept])), strict=True
         ):
             key = tuple(int(n) for n in shape)
-            table.add(unit.family, key, (cost(*key), 2 * cost(*key)))
+            table.add(unit.family, key, (cost(*key), 2 * cost(*key), cost(*key) / 4))
     return table
 
 
@@ -64,6 +67,54 @@ def test_odd_channels_have_a_time_of_their_own(graph) -> None:
     assert model.by_unit(np.array([41]))[1] > 1.5 * model.by_unit(np.array([44]))[1]
 
 
+def bits(*numbers):
+    """Of the weights of both layers; inputs have 8."""
+    both = np.array(numbers, dtype=float)
+    return LayerParts(np.ones(2), both, np.full(2, 8.0))
+
+
+def test_layers_of_few_bits_are_computed_on_integers(graph) -> None:
+    model = LatencyModel(graph, filled(graph, blocked))
+    counts = np.array([48])
+    floats = model.by_unit(counts)
+    heads = [row for row, unit in enumerate(model.units) if unit.layer in ("0", "2")]
+    both = model.by_unit(counts, None, bits(8, 2))
+    assert both == pytest.approx(floats / 4, rel=0.1)
+    one = model.by_unit(counts, None, bits(16, 8))
+    assert one[heads] == pytest.approx([floats[heads[0]], both[heads[1]]])
+    inputs = bits(8, 8)._replace(act_bits=np.array([16.0, 8.0]))
+    assert (model.by_unit(counts, None, inputs) == one).all()
+    torch_ms = model.evaluate(counts, None, bits(8, 8), runtime="torch")
+    assert torch_ms == model.evaluate(counts, runtime="torch")
+
+
+def test_the_ceiling_never_falls_with_more_bits(graph) -> None:
+    # Integers are slower than floats here.
+    table = filled(graph, blocked)
+    for shapes in table.entries.values():
+        for shape, ((floats, torch_ms, _), times) in shapes.items():
+            shapes[shape] = (floats, torch_ms, 3 * floats), times
+    model, counts = LatencyModel(graph, table), np.array([48])
+    assert model.evaluate(counts, None, bits(8, 8)) > model.evaluate(counts)
+    held = [model.ceiling(counts, None, bits(*b)) for b in ((8, 8), (16, 8), (16, 16))]
+    assert held[0] <= held[1] <= held[2]
+    assert held[0] >= model.evaluate(counts, None, bits(8, 8))
+
+
+def test_many_plans_with_bits_at_once(graph) -> None:
+    model = LatencyModel(graph, filled(graph, blocked))
+    parts = LayerParts(
+        np.ones((3, 2)), np.array([[8, 8], [16, 8], [8, 16.0]]), np.full((3, 2), 8.0)
+    )
+    counts = np.full((3, 1), 32)
+    each = [
+        model.evaluate(counts[i], None, LayerParts(*(part[i] for part in parts)))
+        for i in range(3)
+    ]
+    assert model.evaluate(counts, None, parts) == pytest.approx(each)
+    assert model.ceiling(counts, None, parts).shape == (3,)
+
+
 def test_missing_entries_name_the_command(graph) -> None:
     with pytest.raises(ValueError, match="no entry for 2 operators.*`agmc profile`"):
         LatencyModel(graph, LatencyTable({}))
@@ -75,16 +126,17 @@ def test_missing_entries_name_the_command(graph) -> None:
 def test_the_file_gives_the_table_back(graph) -> None:
     table = filled(graph, blocked)
     assert LatencyTable.from_json(table.to_json()) == table
-    for damaged in ("", "[]", '{"machine": {}, "entries": {"conv2d": [[1]]}}'):
+    earlier = '{"machine": {}, "entries": {"conv2d": [[1, 2, 3, 0.5, 0.5, 1]]}}'
+    for damaged in ("", "[]", earlier, '{"machine": {}, "entries": {"conv2d": [[1]]}}'):
         with pytest.raises(ValueError, match="no latency table"):
             LatencyTable.from_json(damaged)
 
 
 def test_repeated_measurements_are_averaged() -> None:
     table = LatencyTable({})
-    table.add("conv2d", (1, 2, 3), (1.0, 4.0))
-    table.add("conv2d", (1, 2, 3), (3.0, 8.0))
-    assert table.entries == {"conv2d": {(1, 2, 3): (2.0, 6.0, 2)}}
+    table.add("conv2d", (1, 2, 3), (1.0, 4.0, 0.5))
+    table.add("conv2d", (1, 2, 3), (3.0, 8.0, 1.5))
+    assert table.entries == {"conv2d": {(1, 2, 3): ((2.0, 6.0, 1.0), 2)}}
 
 
 @pytest.mark.parametrize("kind", ["dense", "depthwise", "other"])
@@ -95,9 +147,9 @@ def test_the_ceiling_is_the_running_maximum_of_every_unit(kind):
     if kind == "depthwise":  # as many channels out as in
         grid[..., 1] = grid[..., 0]
     shapes = np.concatenate([grid, np.full_like(grid[..., :1], 7.0)], -1)[..., None, :]
-    times = _times(shapes, kind, fits)[..., 0]
+    times = times_of(shapes, kind, fits)[..., 0]
     running = np.maximum.accumulate(np.maximum.accumulate(times, 0), 1)
-    assert np.allclose(_highest(shapes, kind, fits)[..., 0], running, rtol=1e-12)
+    assert np.allclose(highest(shapes, kind, fits)[..., 0], running, rtol=1e-12)
 
 
 def test_the_ceiling_never_falls_where_the_time_does(graph) -> None:

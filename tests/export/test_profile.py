@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import agmc.export.profile
-from agmc.cost.latency import LatencyModel, LatencyTable
+from agmc.cost.latency import LatencyModel
+from agmc.cost.latency_table import LatencyTable
 from agmc.cost.units import Units
 from agmc.export.profile import Profiler, machine, read_table, table_path
 from agmc.export.stopwatch import Measured
@@ -28,7 +29,7 @@ class FakeStopwatch:
         if FakeStopwatch.measured == FakeStopwatch.last:
             raise KeyboardInterrupt
         FakeStopwatch.measured += 1
-        units = np.ones((2, len(self.units.units)))
+        units = np.ones((3, len(self.units.units)))
         return Measured(units, units.sum(-1))
 
 

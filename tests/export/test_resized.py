@@ -54,3 +54,22 @@ def test_the_file_of_a_pruned_network(literal: bool) -> None:
     numel = sum(int(np.prod(tensor.dims)) for tensor in floats)
     # Four of the five parameters of a batch norm are folded into another's bias.
     assert abs(numel - sizes) <= 2 * network.get_submodule("norm").num_features
+
+
+@pytest.mark.parametrize("literal", [False, True])
+def test_the_same_with_integers(literal: bool) -> None:
+    torch.manual_seed(0)
+    model, image = Padded(literal).eval(), torch.randn(1, 3, 6, 6)
+    graph = trace(model, image)
+    network = Pruner(model, graph).prune(Plan.uniform(PlanSpace(graph), 0.5))
+    content = ResizedOnnx(model, graph, (image,), integers=True).under(network)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (result,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    assert result.shape == (1, 5)
+    held = onnx.load_from_string(content).graph.initializer
+    codes = {t.name: tuple(t.dims) for t in held if t.name.endswith("made.codes")}
+    assert codes == {
+        f"{name}_q.made.codes": tuple(tensor.shape)
+        for name, tensor in network.state_dict().items()
+        if name.endswith("weight") and tensor.dim() > 1
+    }

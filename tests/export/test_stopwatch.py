@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+import agmc.export.resized
 from agmc.export.onnx import save_onnx
 from agmc.export.stopwatch import Stopwatch, whole_milliseconds
 from agmc.graph.trace import trace
@@ -27,7 +28,7 @@ def test_units_sum_up_to_the_whole() -> None:
     sizes = np.array([group.size for group in graph.groups])
     for counts in (sizes, np.array([33, 17, *sizes[2:]])):
         measured = stopwatch.measure(counts)
-        assert measured.units.shape == (2, 4)
+        assert measured.units.shape == (3, 4)
         assert (measured.units >= 0).all()
         np.testing.assert_allclose(measured.units.sum(-1), measured.totals)
         # The second convolution has nearly all of the work.
@@ -42,3 +43,17 @@ def test_the_whole_network(tmp_path) -> None:
     assert len(times) == 2
     assert min(times) > 0
     assert torch.get_num_threads() == threads
+
+
+def test_what_cannot_have_8_bits_counts_as_floats(monkeypatch, caplog) -> None:
+    def refused(*args, **knobs):
+        raise ValueError("no integers here")
+
+    monkeypatch.setattr(agmc.export.resized, "save_onnx", refused)
+    model, image = net(), torch.randn(1, 3, 24, 24)
+    graph = trace(model, image)
+    stopwatch = Stopwatch(model, graph, seconds=0.05)
+    assert "8 bits count as floats: no integers here" in caplog.text
+    measured = stopwatch.measure(np.array([group.size for group in graph.groups]))
+    assert (measured.units[2] == measured.units[0]).all()
+    assert measured.totals[2] == measured.totals[0]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from agmc.cost.latency import LatencyTable
+from agmc.cost.latency_table import LatencyTable
 from agmc.export.profile import table_path
 from agmc.export.tables import tables_for
 

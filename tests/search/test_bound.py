@@ -23,7 +23,7 @@ from search_bounds import (
 
 from agmc.compression.prune import Pruner
 from agmc.cost.energy import EnergyTable
-from agmc.cost.latency import LatencyTable
+from agmc.cost.latency_table import LatencyTable
 from agmc.cost.model import CostModel, cost_of
 from agmc.cost.tables import Tables
 from agmc.cost.units import Units
@@ -86,7 +86,7 @@ def tables_of(graph, seed):
         for unit, shape in zip(units.units, units.shapes(counts), strict=True):
             inputs, outputs, following = (round(n) for n in shape)
             time = random.random() + inputs * outputs + 9 * (inputs % 4 != 0)
-            table.add(unit.family, (inputs, outputs, following), (time, time))
+            table.add(unit.family, (inputs, outputs, following), (time, time, time))
     prices = dict(zip(("mac", "byte"), random.random(2).tolist(), strict=True))
     return Tables(latency=table, energy=EnergyTable({"*": prices}))
 
