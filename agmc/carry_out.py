@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from agmc.compression.calibration import check_images
-from agmc.compression.gradual import GradualMasks, GradualPruning
-from agmc.compression.held import Held
+from agmc.compression.gradual import GradualPruning
 from agmc.compression.importance import Importance
 from agmc.compression.original_class import in_original_class
 from agmc.compression.quantize import Quantization, graph_network
 from agmc.compression.sparsify import Thinned
-from agmc.compression.whole_biases import round_biases
 from agmc.data import Splits
+from agmc.fine_tuning import FineTuning
 from agmc.graph.model_graph import ModelGraph
+from agmc.noise_pruning import NoisePruning, shares_of_zeros
 from agmc.plan import Plan, of_what_stays
 from agmc.report.progress import Progress
 from agmc.search.repair import pruner_of, reconstruction_of
-from agmc.search.run_key import run_key
-from agmc.tensor_file import read_tensors, write_tensors
 from agmc.training import (
     Batches,
     Distillation,
-    EpochRecord,
     Execution,
     Team,
     batches_of,
-    distil,
     exact,
     recalibrate_batch_norm,
 )
-
-#: The file that a run which goes on takes the fine-tuned network from.
-KEPT = "agmc fine-tuned network 1"
 
 
 @dataclass(frozen=True)
@@ -75,6 +67,8 @@ class CarryOut:
         seed: of the fine-tuning.
         gradual: when weights become zero during the fine-tuning, where the plan says
             that any do; without one they all do at once.
+        noise: finds weights that can be zero beside those of the plan, behind the
+            fine-tuning, which then comes once more; None: there are no more.
         quantization: how it is rounded, where the plan has bits.
         calibration_images: training images that the activations are then measured on,
             >= 1.
@@ -97,6 +91,7 @@ class CarryOut:
     execution: Execution
     seed: int
     gradual: GradualPruning = GradualPruning()
+    noise: NoisePruning | None = None
     quantization: Quantization = Quantization()
     calibration_images: int = 500
     quantized_finetune: Distillation | None = None
@@ -133,13 +128,25 @@ class CarryOut:
             some = self.batches(splits, "train", limit=self.recalibration_images)
             recalibrate_batch_norm(small, some, execution=self.execution)
         states["pruned"] = _copy_of_state(small)
-        self._finetuned(small, model, splits, thin, progress)
+        tuning = FineTuning(
+            teacher=model,
+            splits=splits,
+            recipe=self.finetune,
+            gradual=self.gradual,
+            noise=self.noise,
+            execution=self.execution,
+            seed=self.seed,
+            team=self.team,
+            progress=progress,
+        )
+        tuning(small, thin, kept=self.kept if self.then is not None else None)
+        if self.noise is not None:
+            plan = replace(plan, sparsity=shares_of_zeros(small))
         if self.then is not None:
             before, plan = plan, self.then(small, plan)
             self.execution.place(small)
             if plan.sparsity != before.sparsity:
-                thin = Thinned(small, plan.sparsity)
-                self._tuned(small, model, splits, thin, progress, "fine-tune zeros")
+                tuning.with_zeros(small, Thinned(small, plan.sparsity))
         if not plan.rounds:
             return Carried(plan, small, small, states, self.execution)
         by = exact(self.execution)
@@ -149,12 +156,8 @@ class CarryOut:
             graph_network(small), plan, (images for images, _ in some)
         )
         if self.quantized_finetune is not None:
-            recipe = self.quantized_finetune
-            progress.stage("fine-tune bits", total=recipe.epochs, unit="epoch")
-            by.place(rounded)
-            held = Held(rounded, plan.sparsity)
-            self._train(rounded, model, splits, recipe, by, progress, held)
-            round_biases(rounded)
+            tuning = replace(tuning, recipe=self.quantized_finetune, execution=by)
+            tuning.with_bits(rounded, plan.sparsity)
         return Carried(plan, rounded, small, states, by)
 
     def batches(self, splits: Splits, split: str, limit: int | None = None) -> Batches:
@@ -187,94 +190,6 @@ class CarryOut:
             return pruned
         device = next((weight.device for weight in model.parameters()), None)
         return in_original_class(model, pruned, splits.example_input().to(device))
-
-    def _finetuned(
-        self,
-        small: nn.Module,
-        model: nn.Module,
-        splits: Splits,
-        thin: Thinned,
-        progress: Progress,
-    ) -> None:
-        """Fine-tunes, or takes what an interrupted run has left of that."""
-        if self.then is None or self.kept is None:
-            self._tuned(small, model, splits, thin, progress, "fine-tune")
-            return
-        path = self.kept
-        how = {"finetune": self.finetune, "gradual": self.gradual, "seed": self.seed}
-        teacher, zeros = run_key(model, splits), thin.sparsity
-        key = run_key(small, splits, teacher=teacher, sparsity=zeros, **how)
-        state = self.team.told(lambda: _kept(path, key))
-        if state is not None:
-            small.load_state_dict(state)
-            return
-        self._tuned(small, model, splits, thin, progress, "fine-tune")
-        if self.team.rank == 0:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            state = {k: v.cpu().contiguous() for k, v in small.state_dict().items()}
-            write_tensors(path, KEPT, {"run": key}, state)
-
-    def _tuned(
-        self,
-        small: nn.Module,
-        model: nn.Module,
-        splits: Splits,
-        thin: Thinned,
-        progress: Progress,
-        stage: str,
-    ) -> None:
-        """Fine-tunes by the recipe for floats, where there is one."""
-        if self.finetune is None:
-            return
-        progress.stage(stage, total=self.finetune.epochs, unit="epoch")
-        thin.restore()
-        masks = GradualMasks(small, thin.sparsity, self.gradual)
-        self._train(
-            small, model, splits, self.finetune, self.execution, progress, masks
-        )
-
-    def _train(
-        self,
-        small: nn.Module,
-        teacher: nn.Module,
-        splits: Splits,
-        recipe: Distillation,
-        execution: Execution,
-        progress: Progress,
-        after_step: Callable[[int, int], None],
-    ) -> None:
-        distil(
-            small,
-            teacher,
-            splits,
-            recipe,
-            execution=execution,
-            seed=self.seed,
-            on_epoch=show_epochs(progress),
-            after_step=after_step,
-            team=self.team,
-        )
-
-
-def _kept(path: Path, key: str) -> dict[str, Tensor] | None:
-    """The weights of the fine-tuned network of that name; None: there are none."""
-    with contextlib.suppress(ValueError):
-        header, state = read_tensors(path, KEPT, way_out="it is made again")
-        if header.get("run") == key:
-            return state
-    return None
-
-
-def show_epochs(progress: Progress) -> Callable[[EpochRecord], None]:
-    """Tells of every epoch of a training."""
-
-    def show(record: EpochRecord) -> None:
-        note = f"loss {record.loss:.3f}, train accuracy {record.accuracy:.3f}"
-        progress.step(record.epoch, note=note)
-        values = ("loss", "accuracy", "learning_rate")
-        progress.track(record.epoch, {name: getattr(record, name) for name in values})
-
-    return show
 
 
 def _copy_of_state(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -170,7 +170,7 @@ def test_the_file_has_the_zeros_of_the_plan(
             super().__call__(step, num_steps)
             seen.append((before, zeros_in(self._weights)))
 
-    monkeypatch.setattr(agmc.carry_out, "GradualMasks", Watched)
+    monkeypatch.setattr(agmc.fine_tuning, "GradualMasks", Watched)
     finetune = Distillation(epochs=epochs, batch_size=4) if epochs else None
     gradual = GradualPruning(begin=0.25, end=0.75, frequency=2)
     sparsity = {"0": 0.25, "8": 0.5}

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-import agmc.carry_out
+import agmc.fine_tuning
 import agmc.pipeline
 from agmc.compression.sparsify import layer_weights
 from agmc.export.checkpoint import load
@@ -69,13 +69,13 @@ def test_bits_are_decided_on_the_fine_tuned_network(call, tiny, tmp_path, monkey
         patch.setattr("agmc.commands.second_search.find_plan", cut_off)
         assert "cut off" in call(*tiny, *TWO_STAGES, f"out={cut}").err
     assert not (cut / "result.json").exists()
-    trained, distil = [], agmc.carry_out.distil
+    trained, distil = [], agmc.fine_tuning.distil
 
     def counted(small, teacher, splits, recipe, **knobs):
         trained.append(recipe)
         return distil(small, teacher, splits, recipe, **knobs)
 
-    monkeypatch.setattr(agmc.carry_out, "distil", counted)
+    monkeypatch.setattr(agmc.fine_tuning, "distil", counted)
     assert call(*tiny, *TWO_STAGES, f"out={cut}").code == 0
     assert len(trained) == 1 and "fine-tune" not in result_of(cut)["seconds"]
     for name in ("plan.json", "second/finetuned.safetensors"):
@@ -163,6 +163,22 @@ def test_what_cannot_be_is_refused_before_the_training(arguments, words, call, t
     for word in words:
         assert word in line, line
     assert "train" not in got.out
+
+
+def test_noise_finds_zeros_before_the_bits_are_decided(call, tiny, tmp_path):
+    out = tmp_path / "out"
+    noise = ["compression=noise", "compression.noise.beta=1"]
+    noise += [f"compression.noise.{knob}" for knob in ("speed=50", "batch_size=8")]
+    quick = [word for word in TWO_STAGES if not word.startswith("compression=")]
+    got = call(*tiny, *noise, *quick, f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    result, plan = result_of(out), Plan.load(out / "plan.json")
+    assert {"noise", "fine-tune zeros", "second search"} <= set(result["seconds"])
+    assert plan.sparsity and plan.weight_bits
+    state = load(out / "compressed.safetensors").state_dict()
+    for name, share in plan.sparsity.items():
+        weight = state[f"{name}.weight"]
+        assert int((weight == 0).sum()) >= round(share * weight.numel()) > 0
 
 
 TIGHT = "compression.second.budget=bops:0.008"

@@ -66,6 +66,7 @@ def compress(job: Job) -> None:
     trainings = {
         "finetune": job.make("finetune"),
         "gradual": job.make("compression.gradual"),
+        "noise": job.make("compression.noise"),
         "quantized_finetune": job.make("quantized_finetune"),
     }
     rooms = _rooms_of_the_search(job)

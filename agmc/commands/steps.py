@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from agmc.carry_out import show_epochs
 from agmc.data import Splits
+from agmc.fine_tuning import show_epochs
 from agmc.job import Job
 from agmc.measure import Measurement, measure
 from agmc.report.progress import Progress
