@@ -120,16 +120,24 @@ class Prepared:
         self.costs = CostModel(self.graph)
 
     def search(
-        self, case: Case, embedding: Any, folder: Path, policy: Policy | None = None
+        self,
+        case: Case,
+        embedding: Any,
+        folder: Path,
+        policy: Policy | None = None,
+        **evaluator: Any,
     ) -> agmc.Found:
-        """The search of a case; the folder keeps its episodes."""
+        """The search of a case; the folder keeps its episodes.
+
+        Under the evaluator of all searches, but for what is said of it.
+        """
         return agmc.find_plan(
             self.model,
             self.splits,
             case.budget,
             embedding=embedding,
             agent=case.agent,
-            evaluator=functools.partial(Evaluator, **EVALUATOR),
+            evaluator=functools.partial(Evaluator, **{**EVALUATOR, **evaluator}),
             episodes=case.episodes,
             seed=case.seed,
             execution=EXECUTION,
