@@ -5,8 +5,10 @@
 The plan of `critic` for half of the MACs (experiments/search_comparison, seed 0) is
 carried out and trained for 200 steps. On the network that is left, bits of weights are
 searched under the bytes that 4 and 3 bits everywhere take; inputs have 8 bits, the
-first and the last layer 8. What is measured is kept in the results folder, so a second
-call goes on. Writes results.csv, targets.json and the table in README.md.
+first and the last layer 8. *Jointly*: one search of the original network for channels
+and bits, under both limits, with the evaluations of both stages. What is measured is
+kept in the results folder, so a second call goes on. Writes results.csv, targets.json
+and the table in README.md.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from agmc.search.evaluator import Evaluator
 from agmc.search.repair import pruner_of, reconstruction_of
 from agmc.training import Distillation, accuracy, batches_of, distil
 from agmc.whole_file import write_whole
+from experiments.searches import EPISODES as CHANNEL_EPISODES
 from experiments.searches import (
     EVALUATOR,
     EXECUTION,
@@ -46,6 +49,7 @@ from experiments.searches import (
     Place,
     Prepared,
     best_of,
+    curve_of,
     median,
     percent,
     places,
@@ -66,6 +70,7 @@ SEARCHES: dict[str, tuple[Any, str, str]] = {
     "critic, autoencoder": ("critic", "autoencoder", "share"),
 }
 UNIFORM = (4, 3)
+JOINT = "critic, rules, jointly"
 IMAGES = 12_800
 RECIPE = Distillation(epochs=1, learning_rate=0.02, batch_size=64)
 ROUNDED_RECIPE = dataclasses.replace(RECIPE, learning_rate=0.01, max_gradient_norm=1.0)
@@ -88,8 +93,9 @@ class Small:
         file = place.results / f"{name}_half.safetensors"
         if not file.exists():
             case = Case(name, "macs:0.5", "critic", 0)
-            plan = network.search(case, "rules", place.results / case.name).plan
-            agmc.save(trained(network, plan), file)
+            place.run(case)
+            (run,) = (run for run in place.records() if run["name"] == case.name)
+            agmc.save(trained(network, Plan(run["keep_ratio"])), file)
         module = agmc.load(file).eval()
         graph = agmc.trace(module, network.splits.example_input())
         return cls(network, module, graph, CostModel(graph))
@@ -110,17 +116,20 @@ class Small:
 
     def trained(self, plan: Plan) -> float:
         """Accuracy on the whole search split after 200 steps with the rounding."""
-        splits = self.network.splits
-        some = batches_of(
-            splits, "train", execution=EXECUTION, limit=500, batch_size=100
-        )
-        rounded = Quantization().apply(
-            graph_network(self.module), plan, (images for images, _ in some)
-        )
-        held = Held(rounded, ())
-        teach(self.network, rounded, ROUNDED_RECIPE, after_step=held)
-        round_biases(rounded)
-        return on_search(self.network, rounded)
+        return with_bits(self.network, self.module, plan)
+
+
+def with_bits(network: Prepared, module: nn.Module, plan: Plan) -> float:
+    """Accuracy of a network that rounds, after 200 steps, on the whole search split."""
+    splits = network.splits
+    some = batches_of(splits, "train", execution=EXECUTION, limit=500, batch_size=100)
+    rounded = Quantization().apply(
+        graph_network(module), plan, (images for images, _ in some)
+    )
+    held = Held(rounded, ())
+    teach(network, rounded, ROUNDED_RECIPE, after_step=held)
+    round_biases(rounded)
+    return on_search(network, rounded)
 
 
 def trained(network: Prepared, plan: Plan) -> nn.Module:
@@ -193,21 +202,56 @@ def searched(
             execution=EXECUTION,
             directory=place.results / stem,
         )
-        best, curve = 0.0, []
-        for record in found.episodes:
-            best = max(best, 0.0 if record.probe else record.accuracy)
-            curve.append(best)
-        seconds = [r.seconds for r in found.episodes if not r.cached]
-        return {
-            "curve": curve,
-            "seed": seed,
-            "weight_bits": dict(found.plan.weight_bits),
-            "act_bits": dict(found.plan.act_bits),
-            "bytes": found.cost.bytes,
-            "seconds_per_evaluation": statistics.median(seconds),
-        }
+        return record_of(found, seed)
 
     return kept(place.results / f"{stem}.json", make)
+
+
+def searched_jointly(
+    small: Small, place: Place, name: str, bits: int, seed: int
+) -> dict[str, Any]:
+    """One search of channels and bits, and what its plan is worth after both trainings.
+
+    Channels are trained for 200 steps and then, with the bits, for 200 more.
+    """
+    network = small.network
+    stem = f"{name}_bits{bits}_{key_of(JOINT)}_{seed}"
+
+    def make() -> dict[str, Any]:
+        limit = small.costs.of(small.uniform(bits)).bytes
+        found = agmc.find_plan(
+            network.model,
+            network.splits,
+            ["macs:0.5", f"bytes:{limit}"],
+            agent="critic",
+            embedding="rules",
+            evaluator=functools.partial(Evaluator, **EVALUATOR),
+            space=PlanSpace(network.graph, parts=("keep_ratio", "weight_bits")),
+            episodes=CHANNEL_EPISODES + EPISODES,
+            seed=seed,
+            execution=EXECUTION,
+            directory=place.results / stem,
+        )
+        module = trained(network, Plan(found.plan.keep_ratio))
+        after = with_bits(
+            network, module, dataclasses.replace(found.plan, keep_ratio={})
+        )
+        return {**record_of(found, seed), "trained": after}
+
+    return kept(place.results / f"{stem}.json", make)
+
+
+def record_of(found: agmc.Found, seed: int) -> dict[str, Any]:
+    """What is kept of a search."""
+    seconds = [r.seconds for r in found.episodes if not r.cached]
+    return {
+        "curve": curve_of(found),
+        "seed": seed,
+        "weight_bits": dict(found.plan.weight_bits),
+        "act_bits": dict(found.plan.act_bits),
+        "bytes": found.cost.bytes,
+        "seconds_per_evaluation": statistics.median(seconds),
+    }
 
 
 def main() -> None:
@@ -256,6 +300,12 @@ def searches_of(
         means[title] = statistics.mean(shares)
         said = f"{title}, as {bits} bits"
         rows.append(row_of(name, said, small, plan, shares, after["trained"]))
+    runs = [searched_jointly(small, place, name, bits, seed) for seed in seeds]
+    shares = [best_of(run, CHANNEL_EPISODES + EPISODES) for run in runs]
+    said = f"{JOINT}, as {bits} bits"
+    kilobytes = f"{median(runs)['bytes'] / 1000:.1f}"
+    row = row_of(name, said, small, Plan({}), shares, median(runs)["trained"])
+    rows.append({**row, "kB": kilobytes})
     ours = max(v for k, v in means.items() if k.startswith("critic"))
     others = {k: v for k, v in means.items() if not k.startswith("critic")}
     best = max(others, key=lambda k: others[k])
