@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -14,28 +15,30 @@ from agmc.data import Splits
 from agmc.graph.trace import trace
 from agmc.training import EpochRecord, Execution, Recipe, Team, fit
 
+_FIRST_ALPHA = 0.1
+
 
 @dataclass(frozen=True, kw_only=True)
 class NoisePruning:
     """Information dropout on every weight, for some epochs: what bears the noise goes.
 
     How many weights of a layer become zero is found, not asked for: see
-    `InformationDropout`.
+    `InformationDropout`. What is zero already stays that.
 
     Attributes:
-        beta: what a nat of information costs, > 0: the more, the more zeros.
+        beta: what a nat of information costs, > 0 and finite: the more, the more zeros.
         epochs: of the training with noise, >= 1; it takes some 200 steps.
         learning_rate: its peak, > 0.
         batch_size: images per step, >= 1.
         max_gradient_norm: a longer gradient, that of the noise included, is cut to it,
             > 0; None: never.
-        max_alpha: largest noise, > 0.001.
-        speed: how fast noise grows where nothing needs the weight, > 0; within these
-            epochs it has to get from 0.1 to `max_alpha`.
+        max_alpha: largest noise, > 0.1, where it begins, and finite.
+        speed: how fast noise grows where nothing needs the weight, > 0 and finite;
+            within these epochs it has to get from 0.1 to `max_alpha`.
         threshold: share of `max_alpha` from which on a weight goes, in (0, 1).
 
     Raises:
-        ValueError: a number of the training is out of range.
+        ValueError: a number is out of range.
     """
 
     beta: float = 0.01
@@ -49,9 +52,10 @@ class NoisePruning:
 
     def __post_init__(self) -> None:
         _ = self.recipe
-        for name in ("beta", "speed"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} (={getattr(self, name)}) must be > 0")
+        for name, least in (("beta", 0), ("speed", 0), ("max_alpha", _FIRST_ALPHA)):
+            value = getattr(self, name)
+            if not least < value < math.inf:
+                raise ValueError(f"{name} (={value}) must be > {least} and finite")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold (={self.threshold}) must be in (0, 1)")
 
@@ -98,6 +102,7 @@ class NoisePruning:
             num_images=len(splits.train),
             beta=self.beta,
             max_alpha=self.max_alpha,
+            initial_alpha=_FIRST_ALPHA,
             speed=self.speed,
             threshold=self.threshold,
         )
@@ -108,6 +113,7 @@ class NoisePruning:
                 seed=seed,
                 objective=dropout.objective(_cross_entropy),
                 on_epoch=on_epoch,
+                after_step=dropout.hold,
                 team=team,
             )
             masks = dropout.masks()

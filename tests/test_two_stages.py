@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -151,12 +152,18 @@ def load_of(directory):
         ),
         (["search.evaluator.recalibration_images=0"], ["recalibration_images (=0)"]),
         (["embedding@second_embedding=multistage"], ["knows channel groups only"]),
+        (
+            ["compression=noise", "compression.second.parts=[sparsity,weight_bits]"],
+            ["would both decide about zeros"],
+        ),
+        (["compression=noise", "plan=plan.json"], ["finds zeros that the plan"]),
         (["compression=joint", "embedding=haq"], ["haq sees layers only"]),
     ],
     ids=" ".join,
 )
 def test_what_cannot_be_is_refused_before_the_training(arguments, words, call, tiny):
-    two = () if arguments[0] == "compression=joint" else TWO_STAGES
+    own = arguments[0] in ("compression=joint", "compression=noise")
+    two = () if own else TWO_STAGES
     got = call(*tiny, *two, *arguments, "out=out")
     assert got.code == 2
     (line,) = got.err.splitlines()
@@ -165,20 +172,42 @@ def test_what_cannot_be_is_refused_before_the_training(arguments, words, call, t
     assert "train" not in got.out
 
 
-def test_noise_finds_zeros_before_the_bits_are_decided(call, tiny, tmp_path):
-    out = tmp_path / "out"
-    noise = ["compression=noise", "compression.noise.beta=1"]
-    noise += [f"compression.noise.{knob}" for knob in ("speed=50", "batch_size=8")]
-    quick = [word for word in TWO_STAGES if not word.startswith("compression=")]
-    got = call(*tiny, *noise, *quick, f"out={out}")
+NOISE = (
+    *("compression=noise", "compression.noise.beta=1"),
+    *("compression.noise.speed=50", "compression.noise.batch_size=8"),
+    *TWO_STAGES[1:],
+)
+
+
+def test_noise_finds_zeros_before_the_bits_are_decided(
+    call, tiny, tmp_path, monkeypatch
+):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    got = call(*tiny, *NOISE, f"out={whole}")
     assert (got.code, got.err) == (0, "")
-    result, plan = result_of(out), Plan.load(out / "plan.json")
+    result, plan = result_of(whole), Plan.load(whole / "plan.json")
     assert {"noise", "fine-tune zeros", "second search"} <= set(result["seconds"])
     assert plan.sparsity and plan.weight_bits
-    state = load(out / "compressed.safetensors").state_dict()
+    state = load(whole / "compressed.safetensors").state_dict()
     for name, share in plan.sparsity.items():
         weight = state[f"{name}.weight"]
         assert int((weight == 0).sum()) >= round(share * weight.numel()) > 0
+
+    def killed(*rooms, **knobs):
+        raise KeyboardInterrupt
+
+    # Killed in the second search, it goes on with the same network.
+    with monkeypatch.context() as patched:
+        patched.setattr(agmc.pipeline.Pipeline, "run", killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            call(*tiny, *NOISE, f"out={cut}")
+    log = cut / "second" / "episodes.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[:-1]))
+    got = call(*tiny, *NOISE, f"out={cut}")
+    assert (got.code, got.err) == (0, "")
+    assert "noise" not in result_of(cut)["seconds"]
+    assert Plan.load(cut / "plan.json") == plan
 
 
 TIGHT = "compression.second.budget=bops:0.008"

@@ -60,6 +60,7 @@ def compress(job: Job) -> None:
     refuse_measured(job)
     budgets = Budgets.of(job.budget)
     second: SecondStage | None = job.make("compression.second")
+    _check_noise(job, second)
     tables = tables_for(budgets.metrics, job.latency_table, job.energy_table, job.cache)
     given = None if job.plan is None else Plan.load(job.plan)
     execution: Execution = job.make("execution")
@@ -91,8 +92,8 @@ def compress(job: Job) -> None:
         shared = quantization.shares_numbers
         costs = CostModel(graph, tables, codebooks=shared)
         later = None
-        if given is None and second is not None:
-            later = second.later(costs, job.space)
+        if given is None and second is not None and budgets.limits:
+            later = second.later(costs, job.space, budgets)
         bound = budgets.bind(costs, space, later)
         if given is not None:
             check_layers(given.layers, weighted_layers(graph.program))
@@ -153,6 +154,22 @@ def compress(job: Job) -> None:
         progress.track(0, final_values(result), of="final")
     show(before_after(result))
     _log.info("%s\neverything is in %s", budget_text(result), job.directory)
+
+
+def _check_noise(job: Job, second: SecondStage | None) -> None:
+    """Raises ValueError where noise would take away what somebody else has decided."""
+    if job.make("compression.noise") is None:
+        return
+    if job.plan is not None:
+        raise ValueError(
+            f"compression.noise finds zeros that the plan (={job.plan!r}) does not "
+            "have; leave one of them out"
+        )
+    if second is not None and "sparsity" in second.parts:
+        raise ValueError(
+            "compression.noise and second.parts (sparsity) would both decide about "
+            "zeros; leave one of them out"
+        )
 
 
 def _rooms_of_the_search(job: Job) -> dict[str, Any]:

@@ -103,7 +103,9 @@ class InformationDropout:
         self._least = threshold * max_alpha
         self._of_channels = per == "channel"
         self._alphas: dict[str, _Alphas] = {}
-        self._noisy: list[tuple[nn.Module, str]] = []
+        # Modules, their noisy parameter, and the order of all their parameters.
+        self._noisy: list[tuple[nn.Module, str, list[str]]] = []
+        self._zeros: dict[str, tuple[nn.Parameter, Tensor]] = {}
 
         # A step of a parameter moves the logarithm `unit` times as far, and so does the
         # gradient: that of the KL term moves it by `speed`, whatever a nat costs.
@@ -125,8 +127,11 @@ class InformationDropout:
             if noise is not None:
                 path, _, key = name.rpartition(".")
                 module = network.get_submodule(path)
+                order = [held for held, _ in module.named_parameters(recurse=False)]
                 parametrize.register_parametrization(module, key, noise.eval())
-                self._noisy.append((module, key))
+                self._noisy.append((module, key, order))
+            if (weight == 0).any():
+                self._zeros[layer] = weight, weight.detach() == 0
 
     def objective(self, loss: Objective) -> Objective:
         """The loss, (images, logits, labels) -> mean, and the KL term: for `fit`."""
@@ -137,6 +142,12 @@ class InformationDropout:
 
         return objective
 
+    def hold(self, step: int = 0, num_steps: int = 0) -> None:
+        """Sets to zero again what was zero at first; called after a step of `fit`."""
+        with torch.no_grad():
+            for weight, mask in self._zeros.values():
+                weight.masked_fill_(mask, 0)
+
     def alphas(self) -> dict[str, Tensor]:
         """Layer -> alphas [shape of its weight]; or channel group -> alphas [size]."""
         return {name: alphas.values() for name, alphas in self._alphas.items()}
@@ -144,13 +155,15 @@ class InformationDropout:
     def masks(self) -> dict[str, Tensor]:
         """What is dropped: bool, of the names and shapes of `alphas`.
 
-        The least noisy of each always stays. Those of layers go to
-        `agmc.compression.sparsify.zero`.
+        Of elements, also what was zero at first. The least noisy of each always stays.
+        Those of layers go to `agmc.compression.sparsify.zero`.
         """
         masks = {}
         for name, alphas in self.alphas().items():
             masks[name] = alphas >= self._least
             masks[name].view(-1)[alphas.argmin()] = False
+            if name in self._zeros and not self._of_channels:
+                masks[name] |= self._zeros[name][1]
         return masks
 
     def plan(self) -> Plan:
@@ -177,8 +190,10 @@ class InformationDropout:
 
     def remove(self) -> None:
         """Takes the noise away and leaves the weights as they are without it."""
-        for module, key in self._noisy:
+        for module, key, order in self._noisy:
             parametrize.remove_parametrizations(module, key, leave_parametrized=False)
+            for name in order:  # the weight has come last
+                module.register_parameter(name, module._parameters.pop(name))
         self._noisy.clear()
 
 

@@ -19,7 +19,7 @@ from agmc.cost.units import Units
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.weighted import weighted_layers
 from agmc.graph.widths import Widths
-from agmc.plan import LayerParts
+from agmc.plan import FLOAT_BITS, LayerParts
 
 _FOLLOWING = 2
 #: Of what a runtime computes on as integers.
@@ -133,7 +133,9 @@ class LatencyModel:
         if parts is not None and runtime == FLOATS:
             quick = self._sum_of_terms(counts, kept, INTEGERS, highest)
             integers = self._on_integers(parts)
-            times = np.where(integers, quick, np.maximum(times, quick))
+            rounds = self._rounds(parts)  # with fewer bits it would be on integers
+            either = np.where(rounds, np.maximum(times, quick), times)
+            times = np.where(integers, quick, either)
         total: np.ndarray = times.sum(-1)
         return total
 
@@ -143,9 +145,16 @@ class LatencyModel:
         One without weights does where all layers do.
         """
         few = np.maximum(parts.weight_bits, parts.act_bits) <= _MOST_BITS
-        every = few.all(-1, keepdims=True)
-        # One column more, for units that are no layer.
-        return np.concatenate([few, every], axis=-1)[..., self._layers]
+        return self._of_units(few, few.all(-1, keepdims=True))
+
+    def _rounds(self, parts: LayerParts) -> np.ndarray:
+        """Whether anything is said of a unit's bits, bool [..., num_units]."""
+        said = np.maximum(parts.weight_bits, parts.act_bits) < FLOAT_BITS
+        return self._of_units(said, said.any(-1, keepdims=True))
+
+    def _of_units(self, layers: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Of layers [..., num_layers], and of units that are none [..., 1]."""
+        return np.concatenate([layers, others], axis=-1)[..., self._layers]
 
     def _sum_of_terms(
         self,

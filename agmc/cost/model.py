@@ -139,7 +139,7 @@ class CostModel:
             ValueError: no such metric, or no table for it.
         """
         if metric == "latency":
-            return self._latency.evaluate(counts, kept, parts)
+            return self._latency.evaluate(counts, kept, self._on_integers(parts))
         if metric == "energy":
             return self._energy.evaluate(counts, kept)
         if metric == "macs":
@@ -181,7 +181,7 @@ class CostModel:
         would without zeros.
         """
         if metric == "latency":
-            return self._latency.ceiling(counts, kept, parts)
+            return self._latency.ceiling(counts, kept, self._on_integers(parts))
         values = self.evaluate(metric, counts, parts, kept)
         if metric == "bytes" and parts is not None and (parts.density < 1).any():
             dense = parts._replace(density=np.ones_like(parts.density))
@@ -252,6 +252,10 @@ class CostModel:
                 row[1] += numel * spec.trainable
                 row[2] += numel * getattr(torch, spec.dtype).itemsize
         return tuple(LayerCost(name, *row) for name, row in rows.items())
+
+    def _on_integers(self, parts: LayerParts | None) -> LayerParts | None:
+        """Bits that runtimes compute with: of weights from codebooks they have none."""
+        return None if self._codebooks else parts
 
     @cached_property
     def _rounded(self) -> Rounded:

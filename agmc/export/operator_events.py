@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -84,15 +85,18 @@ def _fits(node: Mapping[str, Any], unit: Unit, shape: np.ndarray) -> bool:
     if not convolution:
         return True
     words = unit.family.split()
-    weight = _shapes(node["args"]["input_type_shape"])[1]
-    if len(weight) > 2 and _text(weight[2:]) not in words[1:3]:
-        return False
-    # Convolutions of integers have the channels last, and do not say their weights.
-    result = _shapes(node["args"]["output_type_shape"])[0]
-    return any(
-        _text(place) in words and 0 <= channels - shape[1] < _MOST_FILLED
-        for channels, place in ((result[1], result[2:]), (result[-1], result[1:-1]))
-    )
+    read = _shapes(node["args"]["input_type_shape"])
+    made = _shapes(node["args"]["output_type_shape"])[0]
+    if node["args"]["op_name"].startswith("QLinear"):
+        # Channels first or last; what they say nothing of are the weights.
+        layouts = (1, slice(2, None)), (-1, slice(1, -1))
+        return any(
+            (read[0][c], made[c]) == tuple(shape[:2])
+            and (_text(read[0][place]), _text(made[place])) in pairwise(words)
+            for c, place in layouts
+        )
+    same = _text(read[1][2:]) in words[1:3] and _text(made[2:]) in words
+    return same and 0 <= made[1] - shape[1] < _MOST_FILLED
 
 
 def _text(sizes: Sequence[int]) -> str:

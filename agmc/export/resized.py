@@ -125,7 +125,7 @@ class ResizedOnnx:
         bits = dict.fromkeys(layers, 8)
         plan = Plan({}, weight_bits=bits, act_bits=bits)
         rounded = Quantization(calibration=minmax).apply(
-            graph_network(model), plan, self._inputs[:1]
+            graph_network(model), plan, [self._inputs]
         )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"

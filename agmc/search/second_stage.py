@@ -7,14 +7,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from agmc.cost.description import bytes_around_tensors
 from agmc.cost.model import Cost, CostModel
 from agmc.graph.model_graph import ModelGraph
+from agmc.graph.weighted import weighted_layers
 from agmc.plan import PARTS, Plan
 from agmc.plan_space import PlanSpace
 from agmc.search.bound import BoundBudget
 from agmc.search.budget import Budget
 from agmc.search.budgets import Budgets
 from agmc.search.find_plan import BuildAgent, BuildEmbedding
+
+#: More bits than integers have, and fewer than floats: counts as the slower of both.
+_EITHER_BITS = 16
+#: By how much of its length the description of a network may grow when it is pruned.
+_ROOM = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +68,9 @@ class SecondStage:
         for limit in self.budgets.limits:
             if limit.metric not in metrics:
                 raise ValueError(
-                    f"second.budget (={limit}) must be on {' or '.join(metrics)}: "
-                    f"{', '.join(self.parts)} change nothing else; a limit on "
-                    f"{limit.metric} belongs into budget"
+                    f"second.budget (={limit}) must be on {' or '.join(metrics)}; a "
+                    f"limit on {limit.metric} belongs into budget, and holds for the "
+                    "whole plan"
                 )
 
     @cached_property
@@ -85,19 +92,40 @@ class SecondStage:
         space = PlanSpace(cost_model.graph, **{**arguments, "parts": parts})
         return self.budgets.bind(cost_model, space)
 
-    def later(self, cost_model: CostModel, arguments: Mapping[str, Any]) -> BoundBudget:
+    def later(
+        self, cost_model: CostModel, arguments: Mapping[str, Any], first: Budgets
+    ) -> BoundBudget:
         """What this stage asks of the first one, see `BoundBudget`.
+
+        Its own budget, as if all that it decides were at its least; and a limit of the
+        first stage on latency where this one decides about bits, as if integers were
+        as slow as floats, which they may be slower than.
 
         Args:
             cost_model: of the original network.
             arguments: of `PlanSpace`, of the first stage.
+            first: the budgets of the first stage.
 
         Raises:
             ValueError: the smallest plan takes too much.
         """
-        least = self.space(cost_model.graph, arguments, Plan({})).least
-        space = PlanSpace(cost_model.graph, **{**arguments, "start": least})
-        return self.budgets.bind(cost_model, space)
+        self.bind(cost_model, arguments)  # says best what cannot be met
+        graph, time = cost_model.graph, None
+        # Of a range of limits only the tightest is held to in the end.
+        of_range = None if first.ladder is None else first.ladder.tightest
+        limits = [
+            limit
+            for limit in first.limits
+            if limit.metric == "latency" and limit != of_range
+        ]
+        if limits and {"weight_bits", "act_bits"} & set(self.parts):
+            either = dict.fromkeys(weighted_layers(graph.program), _EITHER_BITS)
+            start = Plan({}, weight_bits=either, act_bits=either)
+            slow = PlanSpace(graph, **{**arguments, "start": start})
+            time = Budgets(tuple(limits)).bind(cost_model, slow)
+        least = self.space(graph, arguments, Plan({})).least
+        space = PlanSpace(graph, **{**arguments, "start": least})
+        return self._with_room(cost_model).bind(cost_model, space, time)
 
     def check(
         self, cost_model: CostModel, arguments: Mapping[str, Any], plan: Plan
@@ -119,6 +147,18 @@ class SecondStage:
             raise ValueError(
                 f"second: {error}; or lower budget, so that fewer channels stay"
             ) from error
+
+    def _with_room(self, cost_model: CostModel) -> Budgets:
+        """Absolute; the file of the small network describes it in other words."""
+        room = _ROOM * bytes_around_tensors(cost_model.graph)
+        return Budgets(
+            tuple(
+                Budget("bytes", f"{max(1.0, float(limit.limit) - room):.6f}")
+                if limit.metric == "bytes"
+                else limit
+                for limit in self.absolute(cost_model.of(None)).limits
+            )
+        )
 
     def absolute(self, original: Cost) -> Budgets:
         """The budgets in the units of their metrics.

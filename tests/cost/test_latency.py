@@ -10,6 +10,8 @@ from torch import nn
 from agmc.cost.latency import LatencyModel
 from agmc.cost.latency_table import LatencyTable
 from agmc.cost.latency_terms import highest, times_of
+from agmc.cost.model import CostModel
+from agmc.cost.tables import Tables
 from agmc.cost.units import Units
 from agmc.graph.trace import trace
 from agmc.plan import LayerParts
@@ -97,6 +99,9 @@ def test_the_ceiling_never_falls_with_more_bits(graph) -> None:
     model, counts = LatencyModel(graph, table), np.array([48])
     assert model.evaluate(counts, None, bits(8, 8)) > model.evaluate(counts)
     held = [model.ceiling(counts, None, bits(*b)) for b in ((8, 8), (16, 8), (16, 16))]
+    # Where nothing is said of bits there are no integers to be slow.
+    alone = LayerParts(np.full(2, 0.5), np.full(2, 32.0), np.full(2, 32.0))
+    assert model.ceiling(counts, None, alone) == model.ceiling(counts) < held[0]
     assert held[0] <= held[1] <= held[2]
     assert held[0] >= model.evaluate(counts, None, bits(8, 8))
 
@@ -187,3 +192,12 @@ def test_a_dropped_block_takes_no_time_but_for_what_follows_outside() -> None:
     assert (left[:, 1] < whole[:, 1] / 2).all()
     both = model.ceiling(counts, kept)
     assert (both[1] < both[0]).all() and (both >= model.evaluate(counts, kept)).all()
+
+
+def test_weights_of_a_codebook_are_computed_with_as_floats(graph) -> None:
+    tables, counts = Tables(latency=filled(graph, blocked)), np.array([48])
+    even, shared = (CostModel(graph, tables, codebooks=c) for c in (False, True))
+    floats = even.evaluate("latency", counts)
+    assert even.evaluate("latency", counts, bits(4, 4)) < 0.5 * floats
+    assert shared.evaluate("latency", counts, bits(4, 4)) == floats
+    assert shared.ceiling("latency", counts, bits(4, 4)) >= floats

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graph_nets import graph_of
+import torch
+from graph_nets import graph_of, quiet_trace
 
 from agmc.agents import Random
+from agmc.compression.prune import Pruner
+from agmc.cost.latency_table import LatencyTable
 from agmc.cost.model import CostModel
+from agmc.cost.tables import Tables
+from agmc.cost.units import Units
 from agmc.embedding.rules import rules
+from agmc.models import build
 from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets
@@ -68,7 +74,7 @@ def test_the_first_stage_leaves_no_more_than_the_second_can_deal_with():
     alone = Budgets.of("macs:0.5").bind(model, space)
     for second in (tight, loose):
         bound = Budgets.of("macs:0.5").bind(
-            model, space, second.later(model, ARGUMENTS)
+            model, space, second.later(model, ARGUMENTS, Budgets.of("macs:0.5"))
         )
         refused = 0
         for actions in random.uniform(size=(20, len(space))):
@@ -85,12 +91,68 @@ def test_the_first_stage_leaves_no_more_than_the_second_can_deal_with():
 def test_it_asks_nothing_of_a_first_stage_without_limits():
     model = CostModel(graph_of("resnet20"))
     space = PlanSpace(model.graph, **ARGUMENTS)
-    later = stage(budget="bytes:0.05").later(model, ARGUMENTS)
-    for budgets in (None, "accuracy>=0.9"):
-        bound = Budgets.of(budgets).bind(model, space, later)
+    for budgets in map(Budgets.of, (None, "accuracy>=0.9")):
+        later = stage(budget="bytes:0.05").later(model, ARGUMENTS, budgets)
+        bound = budgets.bind(model, space, later)
         assert space.plan(bound.clamp_plan([1.0] * len(space))) == Plan.uniform(
             space, 1.0
         )
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mobilenet_v2_cifar", "densenet22_cifar"])
+def test_the_small_network_can_be_searched_within_the_second_budget(name):
+    # Traced again, it is described in other words than the plan of the large one.
+    torch.manual_seed(0)
+    network = build(name, num_classes=10).eval()
+    image = torch.randn(1, 3, 32, 32)
+    model = CostModel(quiet_trace(network, image))
+    space = PlanSpace(model.graph, **ARGUMENTS)
+    fewest = space.least
+    fewest = PlanSpace(model.graph, parts=["weight_bits"], start=fewest).least
+    second = stage(budget=f"bytes:{1.5 * model.of(fewest).bytes}")
+    first = Budgets.of("macs:0.9")
+    bound = first.bind(model, space, second.later(model, ARGUMENTS, first))
+    random = np.random.default_rng(0)
+    pruner = Pruner(network, model.graph)
+    for actions in random.uniform(size=(3, len(space))):
+        plan = space.plan(bound.clamp_plan(actions))
+        assert bound.usage(space.counts(plan)) > 0.95  # near the edge
+        graph = quiet_trace(pruner.prune(plan), image)
+        left = second.space(graph, ARGUMENTS, Plan({}))
+        second.absolute(model.of(None)).bind(CostModel(graph), left)
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.3])
+def test_a_limit_on_latency_holds_whatever_integers_take(speed):
+    graph = graph_of("resnet20")
+    table = LatencyTable({})
+    units = Units(graph)
+    random = np.random.default_rng(0)
+    space = PlanSpace(graph, **ARGUMENTS)
+    for actions in random.uniform(size=(40, len(space))):
+        counts = [d.nearest(a) for d, a in zip(space, actions, strict=True)]
+        for unit, shape in zip(
+            units.units, units.shapes(np.array(counts)), strict=True
+        ):
+            floats = 1e-3 + 1e-6 * shape[0] * shape[1] + 1e-6 * shape[2]
+            times = (floats, floats, speed * floats)
+            table.add(unit.family, tuple(int(n) for n in shape), times)
+    model = CostModel(graph, Tables(latency=table))
+    limit = 0.9 * model.of(None).latency
+    first = Budgets.of("latency:0.9")
+    later = stage(budget="bytes:0.5").later(model, ARGUMENTS, first)
+    alone, bound = (first.bind(model, space, held) for held in (None, later))
+    over = 0
+    for actions in random.uniform(size=(10, len(space))):
+        for held in (alone, bound):
+            plan = space.plan(held.clamp_plan(actions))
+            assert model.of(plan).latency <= limit
+            whole = PlanSpace(graph, parts=["weight_bits"], start=plan).least
+            if held is bound:
+                assert model.of(whole).latency <= limit
+            else:
+                over += model.of(whole).latency > limit
+    assert over == (10 if speed > 1 else 0)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +164,11 @@ def test_it_asks_nothing_of_a_first_stage_without_limits():
         ({"budget": "none"}, r"second.budget \(=none\) must be METRIC:LIMIT"),
         ({"budget": "accuracy>=0.9"}, "must be METRIC:LIMIT, as bytes:0.08"),
         ({"budget": "bytes:0.1..0.2"}, "must be METRIC:LIMIT"),
-        ({"budget": "latency:2ms"}, "must be on bytes or bops: weight_bits change not"),
-        ({"parts": ["sparsity"], "budget": "bops:0.1"}, "must be on bytes: sparsity"),
+        ({"budget": "latency:2ms"}, "must be on bytes or bops; a limit on latency bel"),
+        (
+            {"parts": ["sparsity"], "budget": "bops:0.1"},
+            "must be on bytes; a limit on bops",
+        ),
     ],
 )
 def test_a_stage_that_cannot_be_is_refused(knobs, message):
