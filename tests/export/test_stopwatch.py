@@ -45,6 +45,41 @@ def test_the_whole_network(tmp_path) -> None:
     assert torch.get_num_threads() == threads
 
 
+def test_the_file_with_8_bits_takes_turns_as_well(tmp_path) -> None:
+    model, image = net(), torch.randn(2, 3, 24, 24)
+    for name in ("floats", "integers"):
+        save_onnx(model, tmp_path / name, image)
+    times = whole_milliseconds(
+        *(model, tmp_path / "floats", (image,)),
+        integers=tmp_path / "integers",
+        seconds=0.01,
+    )
+    assert len(times) == 3 and min(times) > 0
+
+
+class Two(nn.Module):
+    """Adds what it makes of two images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3)
+        self.last = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x, y):
+        return self.last(self.one(x).relu() + self.other(y))
+
+
+def test_a_network_of_two_inputs_has_8_bits_as_well(caplog) -> None:
+    torch.manual_seed(0)
+    model, images = Two().eval(), (torch.randn(1, 3, 8, 8), torch.randn(1, 3, 8, 8))
+    graph = trace(model, images)
+    measured = Stopwatch(model, graph, seconds=0.05).measure(
+        np.array([group.size for group in graph.groups])
+    )
+    assert "count as floats" not in caplog.text
+    assert (measured.units[2] != measured.units[0]).any()
+
+
 def test_what_cannot_have_8_bits_counts_as_floats(monkeypatch, caplog) -> None:
     def refused(*args, **knobs):
         raise ValueError("no integers here")
