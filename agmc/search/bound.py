@@ -144,7 +144,8 @@ class BoundBudget:
 
     def described(self) -> str:
         """All that it says, besides the network, as text."""
-        return f"{self.budgets} of {self.space.described()}"
+        own = f"{self.budgets} of {self.space.described()}"
+        return own if self.later is None else f"{own}; {self.later.described()}"
 
     def check(self, plan: Plan) -> None:
         """Refuses a plan from elsewhere that is over a limit.
