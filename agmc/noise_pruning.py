@@ -35,7 +35,8 @@ class NoisePruning:
         max_alpha: largest noise, > 0.1, where it begins, and finite.
         speed: how fast noise grows where nothing needs the weight, > 0 and finite;
             within these epochs it has to get from 0.1 to `max_alpha`.
-        threshold: share of `max_alpha` from which on a weight goes, in (0, 1).
+        threshold: share of `max_alpha` from which on a weight goes, in (0.1 /
+            `max_alpha`, 1).
 
     Raises:
         ValueError: a number is out of range.
@@ -56,8 +57,12 @@ class NoisePruning:
             value = getattr(self, name)
             if not least < value < math.inf:
                 raise ValueError(f"{name} (={value}) must be > {least} and finite")
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold (={self.threshold}) must be in (0, 1)")
+        if not _FIRST_ALPHA / self.max_alpha < self.threshold < 1:
+            raise ValueError(
+                f"threshold (={self.threshold}) must be in "
+                f"({_FIRST_ALPHA / self.max_alpha:.3g}, 1), a share of max_alpha above "
+                f"{_FIRST_ALPHA}, where noise begins"
+            )
 
     @property
     def recipe(self) -> Recipe:

@@ -57,6 +57,16 @@ def test_what_was_zero_stays_zero():
     assert zeros[name] >= 0.5
 
 
+def test_something_stays_in_every_layer_where_much_was_zero():
+    net = small_net()
+    with torch.no_grad():
+        for weight in layer_weights(net).values():
+            weight.view(-1)[1:] = 0
+    noise = NoisePruning(beta=10.0, epochs=4, batch_size=4, speed=10.0)
+    noise.apply(net, tiny_splits(), execution=CPU, seed=0)
+    assert all(weight.any() for weight in layer_weights(net).values())
+
+
 def test_the_same_seed_gives_the_same_zeros():
     first, again = (pruned(beta=1.0) for _ in range(2))
     assert first[1] == again[1]
@@ -80,7 +90,8 @@ def test_zeros_are_counted_by_layer():
         ({"beta": float("inf")}, r"beta \(=inf\) must be > 0 and finite"),
         ({"max_alpha": 0.1}, r"max_alpha \(=0.1\) must be > 0.1 and finite"),
         ({"speed": -1.0}, r"speed \(=-1.0\) must be > 0"),
-        ({"threshold": 1}, r"threshold \(=1\) must be in \(0, 1\)"),
+        ({"threshold": 1}, r"threshold \(=1\) must be in \(0.143, 1\)"),
+        ({"threshold": 0.1}, r"threshold \(=0.1\) must be in \(0.143, 1\)"),
         ({"epochs": 0}, r"epochs \(=0\)"),
     ],
 )

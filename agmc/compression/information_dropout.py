@@ -103,8 +103,8 @@ class InformationDropout:
         self._least = threshold * max_alpha
         self._of_channels = per == "channel"
         self._alphas: dict[str, _Alphas] = {}
-        # Modules, their noisy parameter, and the order of all their parameters.
-        self._noisy: list[tuple[nn.Module, str, list[str]]] = []
+        self._noisy: list[tuple[nn.Module, str]] = []
+        self._orders: dict[nn.Module, list[str]] = {}
         self._zeros: dict[str, tuple[nn.Parameter, Tensor]] = {}
 
         # A step of a parameter moves the logarithm `unit` times as far, and so does the
@@ -127,9 +127,9 @@ class InformationDropout:
             if noise is not None:
                 path, _, key = name.rpartition(".")
                 module = network.get_submodule(path)
-                order = [held for held, _ in module.named_parameters(recurse=False)]
+                self._orders.setdefault(module, [*module._parameters])
                 parametrize.register_parametrization(module, key, noise.eval())
-                self._noisy.append((module, key, order))
+                self._noisy.append((module, key))
             if (weight == 0).any():
                 self._zeros[layer] = weight, weight.detach() == 0
 
@@ -160,10 +160,10 @@ class InformationDropout:
         """
         masks = {}
         for name, alphas in self.alphas().items():
+            if name in self._zeros and not self._of_channels:
+                alphas = alphas.masked_fill(self._zeros[name][1], math.inf)
             masks[name] = alphas >= self._least
             masks[name].view(-1)[alphas.argmin()] = False
-            if name in self._zeros and not self._of_channels:
-                masks[name] |= self._zeros[name][1]
         return masks
 
     def plan(self) -> Plan:
@@ -190,11 +190,13 @@ class InformationDropout:
 
     def remove(self) -> None:
         """Takes the noise away and leaves the weights as they are without it."""
-        for module, key, order in self._noisy:
+        for module, key in self._noisy:
             parametrize.remove_parametrizations(module, key, leave_parametrized=False)
-            for name in order:  # the weight has come last
+        for module, order in self._orders.items():  # weights have come last
+            for name in order:
                 module.register_parameter(name, module._parameters.pop(name))
         self._noisy.clear()
+        self._orders.clear()
 
 
 class _Alphas(nn.Module):

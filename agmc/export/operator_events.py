@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -84,7 +83,7 @@ def _fits(node: Mapping[str, Any], unit: Unit, shape: np.ndarray) -> bool:
         return False
     if not convolution:
         return True
-    words = unit.family.split()
+    kernel, place_in, place_out = _sizes(unit)
     read = _shapes(node["args"]["input_type_shape"])
     made = _shapes(node["args"]["output_type_shape"])[0]
     if node["args"]["op_name"].startswith("QLinear"):
@@ -92,11 +91,19 @@ def _fits(node: Mapping[str, Any], unit: Unit, shape: np.ndarray) -> bool:
         layouts = (1, slice(2, None)), (-1, slice(1, -1))
         return any(
             (read[0][c], made[c]) == tuple(shape[:2])
-            and (_text(read[0][place]), _text(made[place])) in pairwise(words)
-            for c, place in layouts
+            and (_text(read[0][at]), _text(made[at])) == (place_in, place_out)
+            for c, at in layouts
         )
-    same = _text(read[1][2:]) in words[1:3] and _text(made[2:]) in words
+    same = _text(read[1][2:]) == kernel and _text(made[2:]) == place_out
     return same and 0 <= made[1] - shape[1] < _MOST_FILLED
+
+
+def _sizes(unit: Unit) -> tuple[str, str, str]:
+    """Kernel of a convolution, and the places it reads and makes, of its family."""
+    words = unit.family.split()
+    kernel = words[2 if words[1] == "depthwise" else 1]
+    last = len(words) - len(unit.operations)  # behind it come those that follow
+    return kernel, words[last - 1], words[last]
 
 
 def _text(sizes: Sequence[int]) -> str:

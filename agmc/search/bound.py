@@ -111,10 +111,15 @@ class BoundBudget:
     @cached_property
     def keeps_everything(self) -> bool:
         """Whether there are limits and the plan that keeps most is within all."""
-        limits, most = self.limits, self._ends[1]
+        model, amounts = self.cost_model, self.space.amounts(self._ends[1])
+        # With bits, what follows may take longer than this plan: see `later`.
+        of = model.evaluate if amounts[1] is None else model.ceiling
         return (
-            bool(limits)
-            and all(self.value(m, most) <= limit for m, limit in limits.items())
+            bool(self.limits)
+            and all(
+                (model.ceiling if m == "bytes" else of)(m, *amounts).item() <= most
+                for m, most in self.limits.items()
+            )
             and (self.later is None or self.later.keeps_everything)
         )
 

@@ -21,7 +21,9 @@ from agmc.search.find_plan import BuildAgent, BuildEmbedding
 #: More bits than integers have, and fewer than floats: counts as the slower of both.
 _EITHER_BITS = 16
 #: By how much of its length the description of a network may grow when it is pruned.
-_ROOM = 0.02
+#: Where channels are shuffled, the small network also has tables of their places, for
+#: which there is no room here.
+_ROOM = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +88,15 @@ class SecondStage:
             arguments: of `PlanSpace`, of the first stage.
 
         Raises:
-            ValueError: the smallest plan takes too much.
+            ValueError: the smallest plan takes too much, or both stages decide about
+                the same part.
         """
+        both = set(arguments["parts"]) & set(self.parts)
+        if both:
+            raise ValueError(
+                f"parts and second.parts would both decide about {', '.join(both)}; "
+                "leave it to one of them"
+            )
         parts = [*arguments["parts"], *self.parts]
         space = PlanSpace(cost_model.graph, **{**arguments, "parts": parts})
         return self.budgets.bind(cost_model, space)

@@ -6,6 +6,7 @@ import torch
 from graph_nets import graph_of, quiet_trace
 
 from agmc.agents import Random
+from agmc.compression.original_class import in_original_class
 from agmc.compression.prune import Pruner
 from agmc.cost.latency_table import LatencyTable
 from agmc.cost.model import CostModel
@@ -99,7 +100,7 @@ def test_it_asks_nothing_of_a_first_stage_without_limits():
         )
 
 
-@pytest.mark.parametrize("name", ["resnet20", "mobilenet_v2_cifar", "densenet22_cifar"])
+@pytest.mark.parametrize("name", ["plain20", "mobilenet_v2_cifar", "densenet22_cifar"])
 def test_the_small_network_can_be_searched_within_the_second_budget(name):
     # Traced again, it is described in other words than the plan of the large one.
     torch.manual_seed(0)
@@ -117,7 +118,8 @@ def test_the_small_network_can_be_searched_within_the_second_budget(name):
     for actions in random.uniform(size=(3, len(space))):
         plan = space.plan(bound.clamp_plan(actions))
         assert bound.usage(space.counts(plan)) > 0.95  # near the edge
-        graph = quiet_trace(pruner.prune(plan), image)
+        small = in_original_class(network, pruner.prune(plan), image)
+        graph = quiet_trace(small, image)
         left = second.space(graph, ARGUMENTS, Plan({}))
         second.absolute(model.of(None)).bind(CostModel(graph), left)
 
@@ -153,6 +155,22 @@ def test_a_limit_on_latency_holds_whatever_integers_take(speed):
             else:
                 over += model.of(whole).latency > limit
     assert over == (10 if speed > 1 else 0)
+    # A limit that the network itself keeps need not be one that it keeps with bits.
+    first = Budgets.of("latency:1.0")
+    bound = first.bind(
+        model, space, stage(budget="bytes:0.5").later(model, ARGUMENTS, first)
+    )
+    assert bound.keeps_everything == (speed < 1)
+    plan = space.plan(bound.clamp_plan([1.0] * len(space)))
+    whole = PlanSpace(graph, parts=["weight_bits"], start=plan).least
+    assert model.of(whole).latency <= model.of(None).latency
+
+
+def test_both_stages_do_not_decide_about_the_same():
+    model = CostModel(graph_of("resnet20"))
+    arguments = {**ARGUMENTS, "parts": ["keep_ratio", "weight_bits"]}
+    with pytest.raises(ValueError, match="would both decide about weight_bits"):
+        stage().bind(model, arguments)
 
 
 @pytest.mark.parametrize(
