@@ -92,6 +92,13 @@ class BoundBudget:
                 )
 
     @cached_property
+    def alone(self) -> BoundBudget:
+        """The same without what is decided later, which takes long to evaluate."""
+        if self.later is None:
+            return self
+        return BoundBudget(self.budgets, self.cost_model, self.space)
+
+    @cached_property
     def original(self) -> Mapping[str, float]:
         """Metric asked for -> what the whole network takes."""
         whole = kept_channels(self.space.graph, None)
@@ -228,6 +235,11 @@ class BoundBudget:
         Raises:
             ValueError: an action is not in [0, 1].
         """
+        if self.later is not None and self.limits:
+            # Mostly the other limits are the tighter ones.
+            alone = self.alone.clamp_plan(actions)
+            if self.later.usage(alone) <= 1:
+                return alone
         if self.keeps_everything or not self.limits:
             steps = enumerate(actions)
             return np.array([self.clamp(a, self._ends[0], step) for step, a in steps])

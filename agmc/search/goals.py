@@ -19,7 +19,7 @@ def goal_of(bound: BoundBudget) -> Goal:
 
     def cost(keep_ratios: np.ndarray) -> np.ndarray:
         counts = np.rint(np.asarray(keep_ratios) * sizes).astype(np.int64)
-        return bound.usage(counts)
+        return bound.alone.usage(counts)  # asked for hundreds of plans at a time
 
     def clamp(keep_ratios: Sequence[float]) -> tuple[float, ...]:
         return tuple((bound.clamp_plan(keep_ratios) / sizes).tolist())
