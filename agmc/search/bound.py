@@ -118,15 +118,18 @@ class BoundBudget:
     @cached_property
     def keeps_everything(self) -> bool:
         """Whether there are limits and the plan that keeps most is within all."""
-        model, amounts = self.cost_model, self.space.amounts(self._ends[1])
-        # With bits, what follows may take longer than this plan: see `later`.
-        of = model.evaluate if amounts[1] is None else model.ceiling
+        most = self._ends[1]
+        amounts = self.space.amounts(most)
+
+        def taken(metric: str) -> float:
+            if amounts[1] is None:
+                return self.value(metric, most)
+            # With bits, what follows may take longer than this plan: see `later`.
+            return self.cost_model.ceiling(metric, *amounts).item()
+
         return (
             bool(self.limits)
-            and all(
-                (model.ceiling if m == "bytes" else of)(m, *amounts).item() <= most
-                for m, most in self.limits.items()
-            )
+            and all(taken(metric) <= limit for metric, limit in self.limits.items())
             and (self.later is None or self.later.keeps_everything)
         )
 
