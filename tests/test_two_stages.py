@@ -122,6 +122,18 @@ def test_channels_and_bits_in_one_search(call, tiny, tmp_path):
     assert not (out / "second").exists()
 
 
+def test_of_a_range_the_tightest_limit_is_searched_on(call, tiny, tmp_path):
+    out = tmp_path / "out"
+    got = call(*tiny, *TWO_STAGES, "budget=macs:0.5..0.8/2", f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    result = result_of(out)
+    limits = {record["metric"]: record for record in result["budget"]["limits"]}
+    assert result["budget"]["holds"] and [*limits] == ["macs", "bytes", "bops"]
+    assert limits["macs"]["limit"] == 0.5 * result["baseline"]["macs"]
+    assert Plan.load(out / "plan.json").weight_bits
+    assert len((out / "pareto.csv").read_text().splitlines()) == 3
+
+
 def test_a_plan_by_hand_is_the_whole_plan(call, tiny, tmp_path):
     (tmp_path / "mine.json").write_text('{"keep_ratio": {"0": 0.5}}')
     out = tmp_path / "out"

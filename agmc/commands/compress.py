@@ -36,7 +36,7 @@ from agmc.report.progress import Progress
 from agmc.report.run_record import SECOND, final_values
 from agmc.report.watch import Watch
 from agmc.search.bound import BoundBudget
-from agmc.search.budgets import Budgets
+from agmc.search.budgets import Budgets, Later
 from agmc.search.find_plan import find_plan
 from agmc.search.goals import goal_of
 from agmc.search.policy import Policy
@@ -91,16 +91,16 @@ def compress(job: Job) -> None:
         space = PlanSpace(graph, **arguments)
         shared = quantization.shares_numbers
         costs = CostModel(graph, tables, codebooks=shared)
-        later = None
+        later: Later | None = None
         if given is None and second is not None and budgets.limits:
-            later = second.later(costs, job.space, budgets)
-        bound = budgets.bind(costs, space, later)
+            later = functools.partial(second.later, costs, job.space)
+        bound = budgets.bind(costs, space, later and later(budgets))
         if given is not None:
             check_layers(given.layers, weighted_layers(graph.program))
             quantization.check(given)
             bound.check(given)
         else:
-            _rehearse(job, rooms, reward, model, splits, bound)
+            _rehearse(job, rooms, reward, model, splits, bound, later)
             if second is not None:
                 rehearse_second_search(job, second, rooms, model, splits, bound)
         if job.weights is None:
@@ -192,11 +192,11 @@ def _rehearse(
     model: nn.Module,
     splits: Splits,
     bound: BoundBudget,
+    later: Later | None,
 ) -> None:
     """Tries the search out on the network as it is, trained or not."""
-    same = (bound.cost_model, bound.space, bound.later)
-    bounds = [rung.bind(*same) for rung in bound.budgets.rungs]
-    goals = [goal_of(bound) for bound in bounds]
+    rungs = bound.budgets.bind_rungs(bound.cost_model, bound.space, later)
+    goals = [goal_of(rung) for rung in rungs]
     episodes = rooms["policy"].total(job.episodes, len(goals))
     agent = rehearse_agent(rooms["agent"], goals, episodes=episodes, seed=job.seed)
     rooms["policy"].check(agent)
@@ -215,7 +215,7 @@ def _search(
     model: nn.Module,
     splits: Splits,
     graph: ModelGraph,
-    later: BoundBudget | None,
+    later: Later | None,
     progress: Progress,
 ) -> tuple[Plan, dict[str, Any]]:
     """The best plan that the search finds, and what the record says of the search."""

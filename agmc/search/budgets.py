@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -147,6 +147,25 @@ class Budgets:
         """
         return BoundBudget(self, cost_model, space, later)
 
+    def bind_rungs(
+        self, cost_model: CostModel, space: PlanSpace, later: Later | None = None
+    ) -> list[BoundBudget]:
+        """The same at every limit of the ladder, the tightest first.
+
+        Args:
+            cost_model: of the network.
+            space: the decisions.
+            later: from what is asked for at one limit to what is asked for besides,
+                of the same space, see `BoundBudget`; None: nothing.
+
+        Raises:
+            ValueError: as `bind`.
+        """
+        return [
+            rung.bind(cost_model, space, None if later is None else later(rung))
+            for rung in self.rungs
+        ]
+
 
 def _read(text: str) -> Budget | Ladder | AccuracyFloor:
     if text.strip().startswith("accuracy"):
@@ -154,6 +173,8 @@ def _read(text: str) -> Budget | Ladder | AccuracyFloor:
     return Ladder.parse(text) if ".." in text else Budget.parse(text)
 
 
+#: See `Budgets.bind_rungs`.
+Later: TypeAlias = Callable[[Budgets], BoundBudget]
 #: Everything that `Budgets.of` reads.
 Demand: TypeAlias = (
     Budgets

@@ -38,8 +38,7 @@ from agmc.embedding.embedding import Embedding, EmbeddingContext, no_corpus
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
 from agmc.plan_space import PlanSpace
-from agmc.search.bound import BoundBudget
-from agmc.search.budgets import Budgets, Demand
+from agmc.search.budgets import Budgets, Demand, Later
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog
 from agmc.search.evaluator import Evaluator
@@ -85,7 +84,7 @@ def find_plan(
     graph: ModelGraph | None = None,
     workers: Workers | int = 1,
     policy: Policy | None = None,
-    later: BoundBudget | None = None,
+    later: Later | None = None,
     on_stage: Callable[[str], None] | None = None,
     on_episode: OnEpisode | None = None,
 ) -> Found:
@@ -129,7 +128,7 @@ def find_plan(
         workers: evaluations at a time, each in a process of its own, or `Workers` for
             a Ray cluster.
         policy: what the agent begins with and leaves behind; None: nothing.
-        later: see `BoundBudget`, of this space.
+        later: what is asked of this space besides, see `Budgets.bind_rungs`.
         on_stage: called with "embedding" and "search" when these begin.
         on_episode: see `search`.
 
@@ -154,13 +153,14 @@ def find_plan(
         space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, round_to=round_to)
     quantization = quantization or Quantization()
     cost_model = CostModel(graph, tables, codebooks=quantization.shares_numbers)
-    bounds = [rung.bind(cost_model, space, later) for rung in budgets.rungs]
+    bounds = budgets.bind_rungs(cost_model, space, later)
     goals = tuple(goal_of(bound) for bound in bounds)
     episodes = policy.total(episodes, len(bounds))
     agent_to_be = rehearse_agent(build_agent, goals, episodes=episodes, seed=seed)
     policy.check(agent_to_be)
     in_flight = in_flight_of(agent_to_be, workers.proposals)
     log, checkpoint, run = None, None, ""
+    floats = space.only_channels and later is None
     if directory is not None:
         run = run_key(
             model,
@@ -178,8 +178,8 @@ def find_plan(
             tables=tables,
             in_flight=in_flight,
             **({"policy": policy.digest} if policy.load else {}),
-            **({} if space.only_channels else {"quantization": quantization}),
-            **({} if later is None else {"later": later.described()}),
+            **({} if floats else {"quantization": quantization}),
+            **({} if later is None else {"later": [b.described() for b in bounds]}),
         )
         log = EpisodeLog(Path(directory) / "episodes.jsonl", run)
         checkpoint = Path(directory) / "embedding.safetensors"

@@ -113,20 +113,14 @@ class SecondStage:
         Args:
             cost_model: of the original network.
             arguments: of `PlanSpace`, of the first stage.
-            first: the budgets of the first stage.
+            first: the budgets of the first stage; of a range, those at one limit.
 
         Raises:
             ValueError: the smallest plan takes too much.
         """
         self.bind(cost_model, arguments)  # says best what cannot be met
         graph, time = cost_model.graph, None
-        # Of a range of limits only the tightest is held to in the end.
-        of_range = None if first.ladder is None else first.ladder.tightest
-        limits = [
-            limit
-            for limit in first.limits
-            if limit.metric == "latency" and limit != of_range
-        ]
+        limits = [limit for limit in first.limits if limit.metric == "latency"]
         if limits and {"weight_bits", "act_bits"} & set(self.parts):
             either = dict.fromkeys(weighted_layers(graph.program), _EITHER_BITS)
             start = Plan({}, weight_bits=either, act_bits=either)

@@ -8,12 +8,15 @@ import pytest
 from search_fakes import SMALL
 from search_nets import tiny_net, tiny_splits
 
+from agmc.agents import Random
 from agmc.compression.quantize import Quantization
 from agmc.cost.model import CostModel
+from agmc.embedding.rules import rules
 from agmc.graph.trace import trace
 from agmc.plan_space import PlanSpace
 from agmc.search.evaluator import Evaluator
 from agmc.search.find_plan import AGENTS, find_plan
+from agmc.search.second_stage import SecondStage
 from agmc.training import Execution
 
 CPU = Execution(device="cpu", precision="float32")
@@ -105,3 +108,24 @@ def test_other_channels_to_choose_from_are_another_search(graph, tmp_path):
                 find_plan(tiny_net(), tiny_splits(), "macs:0.5", **rest)
         else:
             find_plan(tiny_net(), tiny_splits(), "macs:0.5", **rest)
+
+
+def test_what_comes_later_is_part_of_a_search_of_channels(graph, tmp_path):
+    second = SecondStage(embedding=rules, agent=Random, budget="bytes:0.6")
+    space = PlanSpace(graph)
+
+    def search(kind):
+        quantization = Quantization(weights=kind)
+        costs = CostModel(graph, codebooks=quantization.shares_numbers)
+        return find_plan(
+            *(tiny_net(), tiny_splits(), "macs:0.5"),
+            later=functools.partial(second.later, costs, {"parts": ["keep_ratio"]}),
+            quantization=quantization,
+            **{"space": space, "agent": "random", "embedding": "rules"},
+            **{"episodes": 2, "execution": CPU, "evaluator": QUICK},
+            directory=tmp_path,
+        )
+
+    assert search("uniform").plan == search("uniform").plan
+    with pytest.raises(ValueError, match="is the log of another search"):
+        search("codebook")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -155,6 +157,18 @@ def test_a_limit_on_latency_holds_whatever_integers_take(speed):
             else:
                 over += model.of(whole).latency > limit
     assert over == (10 if speed > 1 else 0)
+    # Of a range, every limit does.
+    first = Budgets.of("latency:0.8..0.9/2")
+    rungs = first.bind_rungs(
+        model,
+        space,
+        functools.partial(stage(budget="bytes:0.5").later, model, ARGUMENTS),
+    )
+    for rung, share in zip(rungs, (0.8, 0.9), strict=True):
+        for actions in random.uniform(size=(3, len(space))):
+            plan = space.plan(rung.clamp_plan(actions))
+            whole = PlanSpace(graph, parts=["weight_bits"], start=plan).least
+            assert model.of(whole).latency <= share * model.of(None).latency
     # A limit that the network itself keeps need not be one that it keeps with bits.
     first = Budgets.of("latency:1.0")
     bound = first.bind(
