@@ -7,7 +7,9 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+from agmc.cost.model import CostModel
 from agmc.graph.model_graph import ModelGraph
+from agmc.plan import Plan
 from agmc.report.layers import Block, Layer, blocks_of
 from agmc.report.page_style import STYLE
 from agmc.report.quantity import count_text, share_text
@@ -147,6 +149,7 @@ def _page(
         (count_text(macs), "MACs for one input"),
         (count_text(params), "parameters"),
         (str(len(graph.groups)), "channel groups"),
+        (str(len(graph.blocks)), "residual blocks that can go"),
         (str(len(graph.unprunable)), "reasons why channels stay"),
     )
     return (
@@ -162,6 +165,7 @@ def _page(
         f"<section><h2>Layers</h2>\n"
         f"{''.join(_details(block, macs, colours) for block in blocks)}</section>\n"
         f"<section><h2>Channel groups</h2>\n{_groups(graph, colours)}</section>\n"
+        f"<section><h2>Residual blocks that can go</h2>\n{_dropped(graph)}</section>\n"
         f"<section><h2>What stays whole, and why</h2>\n{_reasons(graph)}</section>\n"
         "</main>\n</body>\n</html>\n"
     )
@@ -217,6 +221,27 @@ def _groups(graph: ModelGraph, colours: dict[str, str]) -> str:
         '<div class="scroll"><table><thead><tr><th>group</th><th>channels</th>'
         "<th>parameters cut</th><th>made by</th></tr></thead>"
         f"{rows}</table></div>"
+    )
+
+
+def _dropped(graph: ModelGraph) -> str:
+    """What a plan that drops a block alone saves."""
+    if not graph.blocks:
+        return "<p>No part of it is x + f(x).</p>"
+    model = CostModel(graph)
+    whole = model.of(None)
+    rows = []
+    for block in graph.blocks:
+        left = model.of(Plan({}, dropped=(block.name,)))
+        macs, params = whole.macs - left.macs, whole.params - left.params
+        rows.append(
+            f"<tr><th>{html.escape(block.name)}</th>"
+            f"<td>{share_text(macs / max(1, whole.macs))}</td>"
+            f"<td>{count_text(params)}</td></tr>"
+        )
+    return (
+        '<div class="scroll"><table><thead><tr><th>block</th><th>its MACs</th>'
+        f"<th>its parameters</th></tr></thead>{''.join(rows)}</table></div>"
     )
 
 

@@ -28,6 +28,8 @@ def test_everything_is_on_the_page(tmp_path):
         assert f"{group.name}</th>" in page
     for layer in ("layer2.0.conv2", "linear"):
         assert f"<th>{layer}</th>" in page
+    # Two convolutions of 64 x 64 x 3 x 3 on 8 x 8 each, of 40.8 M MACs; batch norms.
+    assert "<th>layer3.2</th><td>11.6 %</td><td>73.98 k</td>" in page
     assert "a &lt;net&gt;" in page and "<net>" not in page
     assert "All channels between input and output can go" in page
     root = ElementTree.fromstring(picture)
@@ -49,4 +51,5 @@ def test_the_page_says_why_channels_stay(tmp_path):
 
 def test_a_network_without_groups_has_a_page_too(tmp_path):
     graph, page, _ = page_of(nn.Sequential(nn.Conv2d(3, 4, 1)), 4, tmp_path)
+    assert "No part of it is x + f(x)" in page
     assert not graph.groups and "<h2>Channel groups</h2>" in page
