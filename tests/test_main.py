@@ -221,6 +221,30 @@ def test_report_writes_the_page_again(finished, call, tmp_path):
     assert again == (finished.directory / "report.html").read_text()
 
 
+def test_transfer_to_other_classes_with_frozen_layers(call, tiny, tmp_path):
+    base, moved, out = tmp_path / "base", tmp_path / "moved", tmp_path / "out"
+    assert call("train", *tiny, "data.classes=[0,1,2,3]", f"out={base}").code == 0
+    weights = base / "weights.safetensors"
+    two = (*tiny, "data.classes=[9,8]")
+    given = (f"model.weights={weights}", "train.freeze=['[0-6]']", f"cache={tmp_path}")
+    for repeat in range(2):  # from the cache the second time
+        got = call("train", *two, *given, f"out={moved}{repeat}")
+        assert (got.code, got.err) == (0, "")
+        assert "for 4 classes, not for 2: 7.weight, 7.bias as new" in got.out
+    ends = [moved.with_name(f"moved{n}") / weights.name for n in (0, 1)]
+    assert ends[0].read_bytes() == ends[1].read_bytes()
+    old, new = map(safetensors.torch.load_file, (weights, ends[0]))
+    for name, value in new.items():
+        assert torch.equal(value, old[name]) == (not name.startswith("7")), name
+    got = call(*two, f"model.weights={ends[0]}", f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    info = load(out / "compressed.safetensors").info
+    assert info["classes"] == ["9", "8"]
+    # Compressing is no transfer, and fresh weights are no reason to freeze.
+    assert "is for 4 classes, the model has 2" in call(*two, *given[:1]).err
+    assert "would keep fresh weights" in call("train", *two, *given[1:]).err
+
+
 def test_train_then_compress_with_a_given_plan(call, tiny, tmp_path):
     base, out = tmp_path / "base", tmp_path / "out"
     got = call("train", *tiny, f"out={base}")

@@ -28,21 +28,17 @@ _log = logging.getLogger("agmc")
 def train(job: Job) -> None:
     """Trains a base network on the train split and writes `weights.safetensors`.
 
+    It begins with `model.weights` where there are any, of other classes perhaps.
     Where the command line chooses an embedding that can be fitted, it is that.
     """
     if job.overrides("embedding") and can_be_fitted(job.make("embedding")):
         fit_encoder(job)
         return
     refuse_measured(job)
-    if job.weights is not None:
-        raise ValueError(
-            f"train starts from fresh weights: leave out model.weights "
-            f"(={job.weights!r})"
-        )
     execution: Execution = job.make("execution")
     weights = job.directory / "weights.safetensors"
     with team() as own, progress_of(job) as progress:
-        splits, model = data_and_model(job, progress)
+        splits, model = data_and_model(job, progress, other_classes=True)
         graph_of(model, splits)  # refuses what cannot be compressed later
         train_network(job, model, splits, execution, progress, own)
         if own.rank:

@@ -16,6 +16,7 @@ from agmc.measure import Measurement, measure
 from agmc.report.progress import Progress
 from agmc.report.table import Table
 from agmc.training import Execution, Team, train_base
+from agmc.whole_file import digest_of
 
 _log = logging.getLogger("agmc")
 
@@ -25,18 +26,27 @@ def progress_of(job: Job) -> Progress:
     return Progress(tracker=job.make("tracking")(job.directory, job.record))
 
 
-def data_and_model(job: Job, progress: Progress) -> tuple[Splits, nn.Module]:
-    """The stage of that name: the splits and the network they go with."""
+def data_and_model(
+    job: Job, progress: Progress, *, other_classes: bool = False
+) -> tuple[Splits, nn.Module]:
+    """The stage of that name: the splits and the network they go with.
+
+    Args:
+        job: names both.
+        progress: told about the stage.
+        other_classes: whether the network may take over weights that tell other classes
+            apart.
+    """
     progress.stage("data")
     splits: Splits = job.make("data")
-    return splits, model_of(job, splits)
+    return splits, model_of(job, splits, other_classes=other_classes)
 
 
-def model_of(job: Job, splits: Splits) -> nn.Module:
+def model_of(job: Job, splits: Splits, *, other_classes: bool = False) -> nn.Module:
     """The network, with its weights where the configuration names a file."""
     torch.manual_seed(job.seed)
     build = job.make("model")
-    return build(splits.num_classes, splits.image_shape[0]).eval()
+    return build(splits.num_classes, splits.image_shape[0], other_classes).eval()
 
 
 def train_network(
@@ -50,11 +60,19 @@ def train_network(
     """Trains on the train split, or takes the trained network from the cache."""
     recipe = job.make("train")
     progress.stage("train", total=recipe.epochs, unit="epoch")
+    key = f"{job.network} {splits.num_classes} {splits.image_shape[0]}"
+    if job.weights is not None:
+        key += f" from {digest_of(Path(job.weights).expanduser())}"
+    elif recipe.freeze:
+        raise ValueError(
+            f"train.freeze (={list(recipe.freeze)}) would keep fresh weights as they "
+            "are; name those of a trained network with model.weights"
+        )
     train_base(
         model,
         splits,
         recipe,
-        key=f"{job.network} {splits.num_classes} {splits.image_shape[0]}",
+        key=key,
         execution=execution,
         seed=job.seed,
         cache=job.cache,

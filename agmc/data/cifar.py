@@ -20,6 +20,7 @@ def load_cifar10(
     crop_padding: int = 4,
     flip: bool = True,
     search_share: float = 0.1,
+    classes: Sequence[str] | None = None,
 ) -> Splits:
     """Ten classes of 32 x 32 RGB images, Krizhevsky 2009.
 
@@ -32,11 +33,13 @@ def load_cifar10(
         flip: whether training images are flipped left to right at random.
         search_share: of each class of the 50,000 training images, the last in index
             order, in (0, 1).
+        classes: names of those to take, in the order of their labels; None: all.
 
     Raises:
-        ValueError: the set is not there, or an argument is out of range.
+        ValueError: the set or a class is not there, or an argument is out of range.
     """
-    return _load("CIFAR10", root, download, mean, std, crop_padding, flip, search_share)
+    rest = (mean, std, crop_padding, flip, search_share, classes)
+    return _load("CIFAR10", root, download, *rest)
 
 
 def load_cifar100(
@@ -48,6 +51,7 @@ def load_cifar100(
     crop_padding: int = 4,
     flip: bool = True,
     search_share: float = 0.1,
+    classes: Sequence[str] | None = None,
 ) -> Splits:
     """A hundred classes of 32 x 32 RGB images, Krizhevsky 2009.
 
@@ -60,13 +64,13 @@ def load_cifar100(
         flip: whether training images are flipped left to right at random.
         search_share: of each class of the 50,000 training images, the last in index
             order, in (0, 1).
+        classes: names of those to take, in the order of their labels; None: all.
 
     Raises:
-        ValueError: the set is not there, or an argument is out of range.
+        ValueError: the set or a class is not there, or an argument is out of range.
     """
-    return _load(
-        "CIFAR100", root, download, mean, std, crop_padding, flip, search_share
-    )
+    rest = (mean, std, crop_padding, flip, search_share, classes)
+    return _load("CIFAR100", root, download, *rest)
 
 
 def _load(
@@ -78,6 +82,7 @@ def _load(
     crop_padding: int,
     flip: bool,
     search_share: float,
+    classes: Sequence[str] | None,
 ) -> Splits:
     splits = []
     for train in (True, False):
@@ -96,4 +101,4 @@ def _load(
         std=tuple(float(value) for value in std),
         crop_padding=crop_padding,
         flip=flip,
-    )
+    ).of_classes(classes)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
 from agmc.data.splits import Split, Splits, rank_in_class
 
 
-def load_digits(*, size: int = 8, crop_padding: int = 1, flip: bool = False) -> Splits:
+def load_digits(
+    *,
+    size: int = 8,
+    crop_padding: int = 1,
+    flip: bool = False,
+    classes: Sequence[str] | None = None,
+) -> Splits:
     """Optical recognition of handwritten digits, https://doi.org/10.24432/C50P49.
 
     Of every five images of a class, in their order in the set, the first three are for
@@ -19,12 +27,13 @@ def load_digits(*, size: int = 8, crop_padding: int = 1, flip: bool = False) -> 
             bilinearly.
         crop_padding: pixels on every side for random crops in training, >= 0.
         flip: whether training images are flipped; a mirrored digit is another sign.
+        classes: names of those to take, in the order of their labels; None: all.
 
     Returns:
-        images of one channel, ten classes.
+        images of one channel.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or there is no such class.
     """
     from sklearn import datasets
 
@@ -48,4 +57,4 @@ def load_digits(*, size: int = 8, crop_padding: int = 1, flip: bool = False) -> 
         std=(0.376,),
         crop_padding=crop_padding,
         flip=flip,
-    )
+    ).of_classes(classes)

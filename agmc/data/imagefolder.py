@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from agmc.data.decoded import ImageFile, decode_cached
-from agmc.data.splits import Split, Splits, share_of_train
+from agmc.data.splits import Split, Splits, chosen_classes, share_of_train
 
 _SUFFIXES = frozenset(
     ("bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp")
@@ -25,13 +25,15 @@ def load_imagefolder(
     crop_padding: int = 4,
     flip: bool = True,
     search_share: float = 0.1,
+    classes: Sequence[str] | None = None,
     cache: str | os.PathLike[str] | None = "~/.cache/agmc",
     memory_limit_gb: float = 4.0,
 ) -> Splits:
     """Images under `root/train/CLASS/` and `root/test/CLASS/`.
 
-    Classes are in alphabetical order, images of a class in the order of their file
-    names. All images are decoded once into memory, and kept decoded in `cache`.
+    Classes are in the order asked for, or alphabetical, images of a class in the order
+    of their file names. All images are decoded once into memory, and kept decoded in
+    `cache`.
 
     Args:
         root: the folder with `train` and `test` in it.
@@ -42,6 +44,7 @@ def load_imagefolder(
         crop_padding: pixels on every side for random crops in training, >= 0.
         flip: whether training images are flipped left to right at random.
         search_share: of each class of `train`, the last in file-name order, in (0, 1).
+        classes: names of those to take; None: all.
         cache: folder for the decoded images; None: decode each time.
         memory_limit_gb: refuse sets that need more than this, in 1e9 bytes.
 
@@ -49,8 +52,8 @@ def load_imagefolder(
         RGB images.
 
     Raises:
-        ValueError: the tree is not like that, an image cannot be read, the set does not
-            fit, or an argument is out of range.
+        ValueError: the tree is not like that, a class is not there, an image cannot be
+            read, the set does not fit, or an argument is out of range.
     """
     if root is None:
         raise ValueError(
@@ -62,16 +65,16 @@ def load_imagefolder(
     root = Path(root).expanduser()
     train = _list_classes(root / "train")
     test = _list_classes(root / "test")
-    classes = tuple(train)
-    for name in classes:
+    names = chosen_classes(tuple(train), classes)
+    for name in names:
         if name not in test:
             raise ValueError(f"class {name!r} of train has no image in {root / 'test'}")
     for name in test:
-        if name not in train:
+        if name not in train and classes is None:
             raise ValueError(f"class {name!r} of test has no image in {root / 'train'}")
-    files = [f for name in classes for f in train[name]]
+    files = [f for name in names for f in train[name]]
     num_train = len(files)
-    files += [f for name in classes for f in test[name]]
+    files += [f for name in names for f in test[name]]
     needed = len(files) * 3 * size * size / 1e9
     if needed > memory_limit_gb:
         raise ValueError(
@@ -80,8 +83,8 @@ def load_imagefolder(
         )
     images = decode_cached(files, size, None if cache is None else Path(cache))
     labels = torch.tensor(
-        [label for label, name in enumerate(classes) for _ in train[name]]
-        + [label for label, name in enumerate(classes) for _ in test[name]]
+        [label for label, name in enumerate(names) for _ in train[name]]
+        + [label for label, name in enumerate(names) for _ in test[name]]
     )
     every = Split(images[:num_train], labels[:num_train])
     train_index, search_index = share_of_train(every.labels, search_share)
@@ -90,7 +93,7 @@ def load_imagefolder(
         train=every.select(train_index),
         search=every.select(search_index),
         test=Split(images[num_train:], labels[num_train:]),
-        classes=classes,
+        classes=names,
         mean=tuple(float(value) for value in mean),
         std=tuple(float(value) for value in std),
         crop_padding=crop_padding,

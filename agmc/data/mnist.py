@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import torch
 
@@ -17,6 +18,7 @@ def load_mnist(
     crop_padding: int = 2,
     flip: bool = False,
     search_share: float = 0.1,
+    classes: Sequence[str] | None = None,
 ) -> Splits:
     """Handwritten digits of 28 x 28, LeCun et al. 1998.
 
@@ -27,12 +29,13 @@ def load_mnist(
         flip: whether training images are flipped; a mirrored digit is another sign.
         search_share: of each class of the 60,000 training images, the last in index
             order, in (0, 1).
+        classes: names of those to take, in the order of their labels; None: all.
 
     Returns:
-        images of one channel, ten classes, 10,000 of them for the test.
+        images of one channel, of all ten classes 10,000 for the test.
 
     Raises:
-        ValueError: the set is not there, or an argument is out of range.
+        ValueError: the set or a class is not there, or an argument is out of range.
     """
     splits = []
     for train in (True, False):
@@ -51,4 +54,4 @@ def load_mnist(
         std=(0.3081,),
         crop_padding=crop_padding,
         flip=flip,
-    )
+    ).of_classes(classes)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -139,6 +140,30 @@ class Splits:
         """The first training images, normalised: float32 [batch_size, C, H, W]."""
         return self.normalize(self.train.images[:batch_size])
 
+    def of_classes(self, names: Sequence[str] | None) -> Splits:
+        """The images of some classes; what was in a split stays in it.
+
+        Args:
+            names: of the classes, in the order of their new labels; None: all.
+
+        Raises:
+            ValueError: as `chosen_classes`.
+        """
+        classes = chosen_classes(self.classes, names)
+        if classes == self.classes:
+            return self
+        label = torch.full((self.num_classes,), -1)
+        label[[self.classes.index(name) for name in classes]] = torch.arange(
+            len(classes)
+        )
+
+        def left(split: Split) -> Split:
+            labels = label[split.labels]
+            return Split(split.images[labels >= 0], labels[labels >= 0])
+
+        train, search, test = (left(split) for split in self.by_name.values())
+        return replace(self, train=train, search=search, test=test, classes=classes)
+
     @cached_property
     def digest(self) -> str:
         """Twelve hex digits that name the content: images, labels, classes, scaling."""
@@ -150,6 +175,32 @@ class Splits:
             digest.update(split.images.contiguous().numpy().data)
             digest.update(split.labels.contiguous().numpy().data)
         return digest.hexdigest()
+
+
+def chosen_classes(
+    every: Sequence[str], names: Sequence[str] | None
+) -> tuple[str, ...]:
+    """The classes that are asked for, as they are called in the data.
+
+    Args:
+        every: all classes of the data.
+        names: two or more of them; numbers count as what they look like. None: all.
+
+    Raises:
+        ValueError: there is no such class, or one is named twice or alone.
+    """
+    if names is None:
+        return tuple(every)
+    chosen = tuple(map(str, names))
+    unknown = [name for name in chosen if name not in every]
+    if unknown:
+        listed = ", ".join(every[:20]) + (", ..." if len(every) > 20 else "")
+        raise ValueError(f"there is no class {unknown[0]!r}; there are {listed}")
+    if len(set(chosen)) < max(2, len(chosen)):
+        raise ValueError(
+            f"classes (={list(chosen)}) must be two or more different ones"
+        )
+    return chosen
 
 
 def rank_in_class(labels: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from agmc.models.registry import build
 from agmc.whole_file import write_whole
 
+_LOG = logging.getLogger(__name__)
 _PICKLES = (".pt", ".pth", ".th")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _NUM_NAMED = 3
@@ -22,6 +24,7 @@ _NUM_NAMED = 3
 def load_model(
     num_classes: int,
     in_channels: int,
+    other_classes: bool = False,
     *,
     name: str,
     weights: str | os.PathLike[str] | None = None,
@@ -31,6 +34,7 @@ def load_model(
     Args:
         num_classes: of the data.
         in_channels: of the images.
+        other_classes: see `load_weights`.
         name: as for `agmc.models.build`.
         weights: path of a checkpoint as for `load_weights`; None: fresh weights.
 
@@ -40,11 +44,13 @@ def load_model(
     """
     model = build(name, num_classes=num_classes, in_channels=in_channels)
     if weights is not None:
-        load_weights(model, weights)
+        load_weights(model, weights, other_classes=other_classes)
     return model
 
 
-def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+def load_weights(
+    model: nn.Module, path: str | os.PathLike[str], *, other_classes: bool = False
+) -> None:
     """Loads a checkpoint into `model`, in place; on any error the model is unchanged.
 
     Args:
@@ -52,18 +58,26 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
         path: a `.safetensors` file, or `.pt`, `.pth`, `.th` read by torch with
             `weights_only=True`; a state dict, bare or under the key `state_dict`;
             `module.` in front of every name is dropped.
+        other_classes: whether the checkpoint may tell other classes apart; where it has
+            another number of them, what gives one number for each stays as it is.
 
     Raises:
         FileNotFoundError: the file is not there.
         ValueError: it is truncated or foreign, names or shapes differ from the model's,
             or weights are not finite.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     state = _read(path)
     own = model.state_dict()
     if state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): value for name, value in state.items()}
     _check_names(path, state, own)
+    if other_classes and (numbers := _numbers_of_classes(state, own)):
+        fresh = _unlike(state, own)
+        for name in fresh:
+            del state[name]
+        text = "%s is for %d classes, not for %d: %s as new"
+        _LOG.info(text, path, *numbers, _some(fresh))
     _check_values(path, state, own)
     # Counters that older files lack keep the model's values.
     model.load_state_dict({**own, **state})
@@ -124,23 +138,15 @@ def _check_names(
 def _check_values(
     path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor]
 ) -> None:
-    different = [
-        name
-        for name, value in own.items()
-        if name in state and state[name].shape != value.shape
-    ]
+    different = _unlike(state, own)
     if different:
         name = different[0]
-        theirs, ours = tuple(state[name].shape), tuple(own[name].shape)
-        last = list(own)[-1].rpartition(".")[0]
-        if (
-            all(other.rpartition(".")[0] == last for other in different)
-            and theirs[1:] == ours[1:]
-            and len(theirs) == len(ours)
-        ):
+        if numbers := _numbers_of_classes(state, own):
             raise ValueError(
-                f"{path} is for {theirs[0]} classes, the model has {ours[0]} ({name})"
+                f"{path} is for {numbers[0]} classes, the model has {numbers[1]} "
+                f"({name})"
             )
+        theirs, ours = tuple(state[name].shape), tuple(own[name].shape)
         raise ValueError(
             f"{path}: {name} has shape {theirs}, the model's has {ours}"
             + (f", and {len(different) - 1} more differ" if different[1:] else "")
@@ -152,6 +158,30 @@ def _check_values(
     ]
     if broken:
         raise ValueError(f"{path} has NaN or infinite values in {_some(broken)}")
+
+
+def _unlike(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """Names of tensors whose shapes differ."""
+    return [
+        name
+        for name, value in own.items()
+        if name in state and state[name].shape != value.shape
+    ]
+
+
+def _numbers_of_classes(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> tuple[int, int] | None:
+    """Of the checkpoint and of the model, where nothing else differs.
+
+    Tensors that have a row for each class differ in their first size alone, and all by
+    the same; a hidden layer of another width would change what reads it as well.
+    """
+    pairs = [(state[name].shape, own[name].shape) for name in _unlike(state, own)]
+    numbers = {(theirs[0], ours[0]) for theirs, ours in pairs if theirs and ours}
+    if len(numbers) == 1 and all(theirs[1:] == ours[1:] for theirs, ours in pairs):
+        return numbers.pop()
+    return None
 
 
 def _some(names: Collection[str]) -> str:

@@ -1,6 +1,6 @@
 """Fitting networks and measuring their accuracy."""
 
-from agmc.training.base import train_base
+from agmc.training.base import BaseRecipe, train_base
 from agmc.training.batches import Batches, batches_of
 from agmc.training.distil import Distillation, distil, distillation_loss
 from agmc.training.evaluate import accuracy
@@ -10,6 +10,7 @@ from agmc.training.recalibrate import recalibrate_batch_norm
 from agmc.training.team import Team, team
 
 __all__ = [
+    "BaseRecipe",
     "Batches",
     "Distillation",
     "EpochRecord",

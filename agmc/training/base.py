@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import astuple
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import safetensors
@@ -23,10 +23,25 @@ from agmc.whole_file import write_whole
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BaseRecipe(Recipe):
+    """How to train a base network, from fresh weights or those of another.
+
+    Args:
+        freeze: patterns of names of layers that stay as they are, `features` or
+            `layer[12].*`, which makes sense for the weights of another network.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    freeze: Sequence[str] = ()
+
+
 def train_base(
     module: nn.Module,
     splits: Splits,
-    recipe: Recipe,
+    recipe: BaseRecipe,
     *,
     key: str,
     execution: Execution,
@@ -38,10 +53,11 @@ def train_base(
     """Trains `module` in place on the train split, or loads what that gave before.
 
     Args:
-        module: freshly built, under `seed`; is left placed, in evaluation mode.
+        module: built under `seed`, with the weights that the key names; is left placed,
+            in evaluation mode.
         splits: only `train` is read.
         recipe: of the training.
-        key: names the network, its constructor's arguments included.
+        key: names the network, its constructor's arguments and first weights included.
         execution: device and precision.
         seed: of the training; part of the key, so build the module under it as well.
         cache: folder; a damaged entry is made anew, a folder that cannot be written is
@@ -69,6 +85,7 @@ def train_base(
         execution=execution,
         seed=seed,
         on_epoch=on_epoch,
+        freeze=recipe.freeze,
         team=team,
     )
     try:
@@ -82,7 +99,7 @@ def train_base(
 def base_path(
     cache: str | os.PathLike[str],
     splits: Splits,
-    recipe: Recipe,
+    recipe: BaseRecipe,
     *,
     key: str,
     execution: Execution,

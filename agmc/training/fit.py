@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from agmc.data import Splits
 from agmc.training.augment import augment
 from agmc.training.execution import Execution
+from agmc.training.freeze import frozen
 from agmc.training.team import Team
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -110,6 +111,7 @@ def fit(
     objective: Objective | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
     after_step: Callable[[int, int], None] | None = None,
+    freeze: Sequence[str] = (),
     team: Team | None = None,
 ) -> list[EpochRecord]:
     """Trains `module` in place on the train split; the last epoch is what stays.
@@ -129,18 +131,18 @@ def fit(
         after_step: (step, steps of the whole training), called after every step of
             the optimiser, counted from 1; may change the weights in place, in every
             process of a team by the same.
+        freeze: patterns of names of layers that stay as they are, see `frozen`.
         team: processes that all call this with the same arguments and share every
             batch; None: this one alone.
 
     Raises:
-        ValueError: the loss is no longer finite, or a batch has fewer images than the
-            team has processes.
+        ValueError: the loss is no longer finite, a batch has fewer images than the
+            team has processes, or as `frozen`.
     """
     team = team or Team()
     device = execution.torch_device
     execution.place(module)
     loss_of = objective or _cross_entropy(recipe.label_smoothing)
-    optimizer = _optimizer(module, recipe)
     scaler = torch.amp.GradScaler(device.type, enabled=execution.dtype == torch.float16)
     generator = torch.Generator().manual_seed(seed)
     images = splits.train.images.to(device)
@@ -150,12 +152,16 @@ def fit(
     step = 0
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        frozen(module, freeze) as still,
         team.joined(module) as network,
     ):
+        optimizer = _optimizer(module, recipe)
         torch.manual_seed(seed)  # dropout
         for epoch in range(1, recipe.epochs + 1):
             started = time.perf_counter()
             module.train()
+            for part in still:
+                part.eval()
             total, hits = torch.zeros((), device=device), torch.zeros((), device=device)
             order = torch.randperm(len(labels), generator=generator)
             for index in order.to(device).tensor_split(num_batches):

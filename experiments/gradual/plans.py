@@ -25,10 +25,10 @@ from agmc.models import build
 from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
 from agmc.report.progress import Progress
-from agmc.training import Distillation, Execution, Recipe, fit, train_base
+from agmc.training import BaseRecipe, Distillation, Execution, Recipe, fit, train_base
 
 EXECUTION = Execution(device="cpu", precision="float32")
-BASE = Recipe(epochs=3, learning_rate=0.1, max_gradient_norm=1.0)
+BASE = BaseRecipe(epochs=3, learning_rate=0.1, max_gradient_norm=1.0)
 #: Of the noise of information dropout, which comes before the fine-tuning, and how
 #: fast it grows: within that epoch.
 NOISE = Recipe(epochs=1, learning_rate=0.05, max_gradient_norm=1.0)

@@ -191,3 +191,19 @@ def test_real_images(tmp_path):
     with Image.open(source / "train" / "airplane" / "0018.jpg") as image:
         expected = np.asarray(image.convert("RGB"))
     assert np.array_equal(splits.search.images[0].permute(1, 2, 0).numpy(), expected)
+
+
+def test_some_classes_alone_are_read(root):
+    write(root / "train" / "cat" / "1.png", 7)
+    (root / "train" / "cat" / "2.png").write_text("no image")
+    with pytest.raises(ValueError):
+        load(root)
+    splits = load(root, classes=["bee", "ant"])
+    assert splits.classes == ("bee", "ant")
+    assert red(splits.train) == [*range(18), *range(100, 118)]
+    with pytest.raises(ValueError, match="class 'cat' of train has no image in"):
+        load(root, classes=["cat", "ant"])
+    with pytest.raises(
+        ValueError, match="there is no class 'dog'; there are ant, bee, "
+    ):
+        load(root, classes=["ant", "dog"])

@@ -133,3 +133,35 @@ def test_bad_split():
         Split(torch.zeros(1, 1, 2, 2), torch.zeros(1, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"labels must be int64 \[1\]"):
         Split(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), torch.zeros(2))
+
+
+def test_some_classes_have_new_labels_and_stay_in_their_splits():
+    every = replace(
+        splits_of(split_of([0, 1, 0]), split_of([1, 0]), split_of([0, 1])),
+        train=split_of([2, 0, 1, 2, 0]),
+        search=split_of([1, 2, 0]),
+        test=split_of([0, 1, 2]),
+        classes=("a", "b", "7"),
+    )
+    some = every.of_classes([7, "a"])
+    assert some.classes == ("7", "a") and some.num_classes == 2
+    assert some.train.labels.tolist() == [0, 1, 0, 1]
+    assert some.train.images[:, 0, 0, 0].tolist() == [0, 1, 3, 4]
+    assert some.search.labels.tolist() == [0, 1]
+    assert some.test.images[:, 0, 0, 0].tolist() == [0, 2]
+    assert some.digest != every.of_classes(["a", "7"]).digest
+    assert every.of_classes(None) is every
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["a", "cow"], "there is no class 'cow'; there are a, b"),
+        (["a"], "must be two or more different ones"),
+        (["a", "a"], "must be two or more different ones"),
+        ([], "must be two or more different ones"),
+    ],
+)
+def test_classes_that_cannot_be_taken(splits, names, words):
+    with pytest.raises(ValueError, match=words):
+        splits.of_classes(names)

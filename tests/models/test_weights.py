@@ -140,3 +140,31 @@ def test_load_model_takes_weights_of_the_same_network(tmp_path):
     second = load_model(10, 1, name="resnet20", weights=tmp_path / "w.safetensors")
     images = torch.randn(2, 1, 8, 8)
     torch.testing.assert_close(second.eval()(images), first.eval()(images))
+
+
+class TwoHeads(nn.Module):
+    """Gives the classes twice, as networks with auxiliary classifiers."""
+
+    def __init__(self, classes: int, width: int = 4) -> None:
+        super().__init__()
+        self.body = nn.Linear(2, width)
+        self.aside, self.head = nn.Linear(width, classes), nn.Linear(width, classes)
+
+
+def test_weights_of_other_classes_leave_the_classifiers_fresh(tmp_path, caplog):
+    theirs, ours, path = TwoHeads(8), TwoHeads(2), tmp_path / "w.safetensors"
+    safetensors.torch.save_file(theirs.state_dict(), path)
+    assert_refused(path, "is for 8 classes, the model has 2", model=ours)
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    with caplog.at_level("INFO"):
+        load_weights(ours, path, other_classes=True)
+    for name, value in ours.state_dict().items():
+        of = before if "body" not in name else theirs.state_dict()
+        assert torch.equal(value, of[name]), name
+    assert "is for 8 classes, not for 2: aside.weight, aside.bias" in caplog.text
+    # As many classes: all is taken over. Another width: nothing is.
+    again = TwoHeads(8)
+    load_weights(again, path, other_classes=True)
+    assert torch.equal(again.head.weight, theirs.head.weight)
+    with pytest.raises(ValueError, match=r"body.weight has shape \(4, 2\), the model"):
+        load_weights(TwoHeads(2, width=3), path, other_classes=True)

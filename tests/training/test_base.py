@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from agmc.training import Recipe, train_base
+from agmc.training import BaseRecipe, train_base
 from agmc.training.base import base_path
 
-RECIPE = Recipe(epochs=2, batch_size=20, learning_rate=0.05)
+RECIPE = BaseRecipe(epochs=2, batch_size=20, learning_rate=0.05)
 
 
 @pytest.fixture

@@ -195,3 +195,14 @@ def test_bad_knobs(knobs):
     (name,) = knobs
     with pytest.raises(ValueError, match=rf"{name} \(="):
         Recipe(**knobs)
+
+
+def test_frozen_layers_stay_as_they_are(build, splits, execution):
+    module, recipe = build(), Recipe(epochs=2, learning_rate=0.05, batch_size=10)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    fit(module, splits, recipe, execution=execution, seed=0, freeze=["[01]"])
+    for name, value in module.state_dict().items():
+        same = torch.equal(value, before[name])
+        assert same == name.startswith(("0.", "1.")), name  # statistics included
+    assert all(weight.requires_grad for weight in module.parameters())
+    assert not module.training
