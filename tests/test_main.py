@@ -592,7 +592,7 @@ def untouched(directory):
         (["export.entropy=gzip"], ["entropy (='gzip')", "'zlib'"]),
         (["search.episodes=many"], ["episodes (='many')"]),
         (["search.episodes=true"], ["episodes (=True)"]),
-        (["agent.refit=x"], ["agent.refit (='x')"]),
+        (["agent.rounds=x"], ["agent.rounds (='x')"]),
         (["search.evaluator.search_images=x"], ["search_images (='x')", "or null"]),
         (["compression.min_keep_ratio=x"], ["min_keep_ratio (='x')"]),
         (["compression.importance.path=agmc.nothing"], ["agmc.nothing"]),

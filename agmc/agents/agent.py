@@ -64,8 +64,9 @@ class AgentContext:
             observation_dim]`, before it was played; None where nobody can tell.
         sensitivities: how much each decision is expected to matter, of mean 0 and
             spread 1 over the decisions; None where nothing is expected.
-        goals: the budgets of a search that has several, the first as above: episode i
-            is under `goals[i % len(goals)]`. Observations tell them apart as well.
+        goals: the budgets of a search that has several, the tightest first, which is as
+            above; `goal_of_episode` says whose turn it is. Observations tell them apart
+            as well.
 
     Raises:
         ValueError: for a number outside its range.

@@ -13,10 +13,11 @@ from torch import Tensor
 from agmc.agents import checks
 from agmc.agents.actor_critic import feature_encoder
 from agmc.agents.agent import Agent, AgentContext, Episode, Goal
-from agmc.agents.gaussian_process import GaussianProcess
 from agmc.agents.habits import Habits, described, looks_of
+from agmc.agents.plan_value import PlanValue
 from agmc.agents.policy_state import check_state, load_state, state_of
 from agmc.agents.proposals import Proposals
+from agmc.agents.turns import goal_of_episode
 
 _ELITES = 10
 _SURVIVORS = 24
@@ -41,8 +42,9 @@ class Critic(Agent):
     it, and so is every tenth one later: far from the plans it has settled on, the
     critic would extrapolate from nothing and never find out. Plans not yet observed,
     with several evaluations under way, count as the critic expects them.
-    Several budgets share one critic: each takes its turn, and what was learned under
-    one of them holds for the others.
+    Of several budgets each takes its turn and has a critic of its own, which learns
+    from plans of the budgets next to it as well: what a decision is worth changes
+    slowly from one budget to the next, and much from the first to the last.
 
     Its policy, see `Agent`, are habits: how far the plans it thinks best are from the
     one it begins with by itself, by what is seen of a decision, encoder included where
@@ -63,9 +65,10 @@ class Critic(Agent):
         rounds: of the cross-entropy method, >= 0.
         look_around: turns from one plan drawn as the first ones to the next, >= 2; 0:
             there are no more of them.
-        refit: episodes from one fit of the critic's hyperparameters to the next, >= 1.
-        memory: plans that the critic knows at most, the latest, and under a single
+        memory: plans that a critic knows at most, the latest, and under a single
             budget the best; >= 16.
+        near: plans that a critic of one of several budgets looks for under the budgets
+            next to it, until it knows so many, >= 16.
 
     Raises:
         ValueError: a number is out of range, or there are no choices.
@@ -82,8 +85,8 @@ class Critic(Agent):
         proposals: int = 256,
         rounds: int = 3,
         look_around: int = 10,
-        refit: int = 10,
         memory: int = 600,
+        near: int = 200,
     ) -> None:
         if context.choices is None:
             raise ValueError("this agent weighs whole plans; it needs context.choices")
@@ -92,20 +95,19 @@ class Critic(Agent):
         checks.at_least(0, rounds=rounds)
         if look_around:
             checks.at_least(2, look_around=look_around)
-        checks.at_least(1, refit=refit)
-        checks.at_least(16, memory=memory)
+        checks.at_least(16, memory=memory, near=near)
         checks.positive(spread=spread)
         checks.not_negative(tilt=tilt)
         checks.share(together=together)
         self._spread, self._together = spread, together
         self._num_proposals, self._rounds = proposals, rounds
-        self._look_around, self._refit, self._memory = look_around, refit, memory
+        self._look_around, self._memory, self._near = look_around, memory, near
         random = np.random.default_rng(context.seed)
         single = Goal(context.uniform_keep_ratios, context.choices)
-        self._uniform = np.array((*context.goals, single)[0].uniform_keep_ratios)
+        goals = context.goals or (single,)
+        self._uniform = [np.array(goal.uniform_keep_ratios) for goal in goals]
         self._goals = [
-            _start(goal, context.sensitivities, tilt, random)
-            for goal in context.goals or (single,)
+            _start(goal, context.sensitivities, tilt, random) for goal in goals
         ]
         self._num_first = first_plans + len(self._goals) - 1
         self._encoder, num_features = feature_encoder(
@@ -115,9 +117,10 @@ class Critic(Agent):
         self._looks: np.ndarray | None = None
         self._habits = Habits.none(num_features)
         self._led: list[np.ndarray] = []  # where habits begin under each goal
-        self._process: GaussianProcess | None = None
+        self._values: dict[int, PlanValue] = {}  # by goal
         self._pending: deque[np.ndarray] = deque()
         self._step = 0
+        self._under: list[int] = []  # goals of plans, those that are pending included
         self._plans: list[np.ndarray] = []
         self._rewards: list[float] = []
 
@@ -125,7 +128,9 @@ class Critic(Agent):
         """Decide on the whole plan."""
         if self._looks is None and self._look is not None:
             self._see(self._look())
-        turn, goal = divmod(index, len(self._goals))
+        goal = goal_of_episode(index, len(self._goals))
+        turn = self._under.count(goal)
+        self._under.append(goal)
         start, proposals = self._goals[goal]
         around = self._look_around and turn % self._look_around == 0
         start = self._led[goal] if self._habits.steps.size else start
@@ -134,7 +139,7 @@ class Critic(Agent):
         elif around or index < self._num_first or len(self._plans) < 2:
             plan = proposals.near(start, self._spread, self._together)
         else:
-            plan = self._best(proposals, start)
+            plan = self._best(goal, start)
         self._pending.append(proposals.executable(plan))
         self._step = 0
 
@@ -152,17 +157,15 @@ class Critic(Agent):
         self._plans.append(episode.actions.double().numpy())
         self._rewards.append(episode.reward)
 
-    def _best(self, proposals: Proposals, start: np.ndarray) -> np.ndarray:
+    def _best(self, goal: int, start: np.ndarray) -> np.ndarray:
         """The proposal of the highest expected improvement that was not tried yet."""
-        plans, rewards = self._known()
-        process = self._learn(plans, rewards)
-        if len(self._goals) > 1:  # what the others would be under this budget
-            plans = proposals.within(plans)
-        expected, _ = process.predict(self._numbers(plans))
+        _, proposals = self._goals[goal]
+        plans, value = self._learned(goal)
+        expected, _ = value.predict(plans)
         best = expected.max()  # without the noise of a single evaluation
 
         def improvement(candidates: np.ndarray) -> np.ndarray:
-            mean, deviation = process.predict(self._numbers(candidates))
+            mean, deviation = value.predict(candidates)
             z = (mean - best) / deviation
             worth: np.ndarray = deviation * (z * norm.cdf(z) + norm.pdf(z))
             return worth
@@ -198,36 +201,34 @@ class Critic(Agent):
         chosen: np.ndarray = finalists[np.argmax(worth(finalists))]
         return chosen
 
-    def _known(self) -> tuple[np.ndarray, np.ndarray]:
-        """The plans the critic learns from, and their rewards."""
-        rewards = np.array(self._rewards)
-        chosen = np.arange(len(rewards))
-        if len(chosen) > self._memory and len(self._goals) > 1:
-            chosen = chosen[-self._memory :]
-        elif len(chosen) > self._memory:
-            latest, older = chosen[-self._memory // 4 :], chosen[: -self._memory // 4]
-            best = older[np.argsort(-rewards[older])[: self._memory - len(latest)]]
-            chosen = np.sort(np.concatenate([best, latest]))
-        return np.array(self._plans)[chosen], rewards[chosen]
-
-    def _learn(self, plans: np.ndarray, rewards: np.ndarray) -> GaussianProcess:
-        """The critic after these plans."""
-        numbers = self._numbers(plans)
-        scaled = (rewards - rewards.mean()) / max(float(rewards.std()), 1e-9)
-        due = len(self._plans) % self._refit == 0
-        if self._process is None:
+    def _learned(self, goal: int) -> tuple[np.ndarray, PlanValue]:
+        """The plans known of a goal, as they are under it, and what they are worth."""
+        which = self._known(goal)
+        plans, rewards = np.array(self._plans)[which], np.array(self._rewards)[which]
+        if goal not in self._values:
             assert self._looks is not None
-            self._process, due = GaussianProcess(described(self._looks)), True
-        if due:
-            self._process.fit(numbers, scaled)
-        self._process.condition(numbers, scaled)
-        if self._pending:
-            pending = self._numbers(np.array(self._pending))
-            expected, _ = self._process.predict(pending)
-            self._process.condition(
-                np.concatenate([numbers, pending]), np.concatenate([scaled, expected])
-            )
-        return self._process
+            alike = described(self._looks)
+            self._values[goal] = PlanValue(self._uniform[goal], alike)
+        value = self._values[goal]
+        value.learn(plans, rewards, self._pending)
+        if len(self._goals) > 1:  # what those of other budgets would be
+            plans = self._goals[goal][1].within(plans)
+        return plans, value
+
+    def _known(self, goal: int) -> np.ndarray:
+        """Numbers of the plans that the critic of a goal learns from, ascending."""
+        rewards = np.array(self._rewards)
+        which = np.arange(len(rewards))
+        if len(self._goals) > 1:
+            away = np.abs(np.array(self._under)[which] - goal)
+            enough = min(self._near, len(which))
+            which = which[away <= np.sort(away)[enough - 1]]
+            return which[-self._memory :]
+        if len(which) > self._memory:
+            latest, older = which[-self._memory // 4 :], which[: -self._memory // 4]
+            best = older[np.argsort(-rewards[older])[: self._memory - len(latest)]]
+            which = np.sort(np.concatenate([best, latest]))
+        return which
 
     def policy_state(self) -> Mapping[str, Tensor]:
         """Habits, those it began with included, and the encoder; see `Agent`."""
@@ -254,12 +255,11 @@ class Critic(Agent):
     def _found(self) -> Habits:
         """How far the plans it thinks best are from where each budget begins."""
         assert self._looks is not None
-        plans, rewards = self._known()
-        process, habits = self._learn(plans, rewards), Habits.none(self._looks.shape[1])
-        for start, proposals in self._goals:
-            held = proposals.within(plans) if len(self._goals) > 1 else plans
-            expected, _ = process.predict(self._numbers(held))
-            best = held[np.argsort(-expected)[:_ELITES]]
+        habits = Habits.none(self._looks.shape[1])
+        for goal, (start, proposals) in enumerate(self._goals):
+            plans, value = self._learned(goal)
+            expected, _ = value.predict(plans)
+            best = plans[np.argsort(-expected)[:_ELITES]]
             steps = np.log(best / start).mean(0)
             if not proposals.free:  # how much is kept in all is up to the budget
                 steps -= steps.mean()
@@ -275,10 +275,6 @@ class Critic(Agent):
         for start, proposals in self._goals:
             proposals.see(self._looks)
             self._led.append(proposals.within((start * habit)[None])[0])
-
-    def _numbers(self, plans: np.ndarray) -> np.ndarray:
-        """What the critic sees of plans `[N, D]`."""
-        return np.log(plans / self._uniform)
 
 
 def _start(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from agmc.agents.agent import Agent, AgentContext, Episode
+from agmc.agents.turns import goal_of_episode
 
 
 class Uniform(Agent):
@@ -23,7 +24,7 @@ class Uniform(Agent):
 
     def begin_episode(self, index: int) -> None:
         """Every episode under the same budget is the same."""
-        self._keep_ratios = self._plans[index % len(self._plans)]
+        self._keep_ratios = self._plans[goal_of_episode(index, len(self._plans))]
         self._step = 0
 
     def act(self, observation: Tensor, explore: bool = True) -> float:

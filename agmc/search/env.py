@@ -12,6 +12,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from torch import Tensor
 
+from agmc.agents.turns import goal_of_episode
 from agmc.embedding.embedding import Embedding
 from agmc.search.bound import BoundBudget
 from agmc.search.evaluator import Evaluation, Evaluator
@@ -42,7 +43,8 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     ## Start
     Nothing pruned, at the first decision. Nothing is random: the seed of `reset`
-    changes nothing. With `options={"episode": i}` several budgets take turns.
+    changes nothing. With `options={"episode": i}` several budgets take turns, see
+    `goal_of_episode`.
 
     ## End
     `terminated` after the last decision; never `truncated`.
@@ -107,7 +109,7 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Starts an episode at the first decision, with everything kept."""
         super().reset(seed=seed)
         episode = int((options or {}).get("episode", 0))
-        self.budget = self.budgets[episode % len(self.budgets)]
+        self.budget = self.budgets[goal_of_episode(episode, len(self.budgets))]
         self._counts = self._sizes.copy()
         self._step = 0
         return self._observation(), {}

@@ -101,9 +101,9 @@ def find_plan(
         budget: what may be kept, "macs:0.5", or several of that, ["macs:0.5",
             "latency:2.5ms"], all of which hold; "accuracy>=0.9" searches for the
             cheapest plan of that accuracy, None allows every plan. A range,
-            "macs:0.3..0.8", is searched as a whole: episodes take its limits in turn,
-            and `Found.front` has a plan for each; the plan found is that of the
-            tightest. See `Budgets.of`.
+            "macs:0.3..0.8", is searched as a whole: its limits take turns, the tighter
+            the more often, and `Found.front` has a plan for each; the plan found is
+            that of the tightest. See `Budgets.of`.
         embedding: one of `EMBEDDINGS` ("autoencoder", "rules", ...), or a function
             that builds an `Embedding`.
         agent: one of `AGENTS` ("critic", "ddpg", "additive", "tpe", ...), or a

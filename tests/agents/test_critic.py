@@ -9,6 +9,7 @@ import torch
 from agent_plans import LEVELS, chain_cost, clamp, context, play
 
 from agmc.agents import Choices, Critic, Episode, Goal, Random
+from agmc.agents.turns import goal_of_episode
 
 WORTH = np.array([0.2, 1.5, 0.1, 1.0, 0.4, 0.8])
 
@@ -60,9 +61,6 @@ def test_it_begins_by_keeping_more_of_what_is_expected_to_matter() -> None:
     assert first[0] == first[1] == context().uniform_keep_ratios
     assert first[2][0] > first[0][0] and max(first[2][1:]) <= first[0][1]
     assert chain_cost(np.array(first[2])) <= 1
-    # What is learned is about changes to the uniform plan, wherever a search begins.
-    agent = Critic(replace(context(), sensitivities=expected))
-    assert (agent._numbers(np.array([context().uniform_keep_ratios])) == 0).all()
     with pytest.raises(ValueError, match=r"tilt \(=-1\) must be at least 0"):
         Critic(context(), tilt=-1)
 
@@ -148,14 +146,24 @@ def test_it_knows_the_best_and_the_latest_plans() -> None:
     for number in range(40):
         agent._plans.append(np.full(4, 0.5))
         agent._rewards.append(float(-number))
-    _, rewards = agent._known()
-    assert rewards.tolist() == [-float(n) for n in (*range(12), *range(36, 40))]
+    assert agent._known(0).tolist() == [*range(12), *range(36, 40)]
+
+
+def test_of_several_budgets_it_knows_plans_of_the_nearest() -> None:
+    goals = (Goal((0.5,) * 4, context().choices),) * 4
+    agent = Critic(replace(context(), goals=goals), near=16, memory=30)
+    agent._rewards = [0.0] * 40
+    agent._under = [*range(4)] * 11  # four of them are pending
+    for goal, nearest in ((0, {0, 1}), (1, {0, 1, 2}), (3, {2, 3})):
+        known = agent._known(goal)
+        expected = [number for number in range(40) if number % 4 in nearest]
+        assert known.tolist() == expected[-30:]
 
 
 @pytest.mark.parametrize(
     "knob",
-    [{"first_plans": 1}, {"proposals": 8}, {"rounds": -1}, {"refit": 0}]
-    + [{"memory": 2}, {"spread": 0.0}, {"together": 1.5}],
+    [{"first_plans": 1}, {"proposals": 8}, {"rounds": -1}]
+    + [{"memory": 2}, {"near": 2}, {"spread": 0.0}, {"together": 1.5}],
 )
 def test_numbers_out_of_range_are_refused(knob: dict[str, float]) -> None:
     (name,) = knob
@@ -190,11 +198,12 @@ def test_several_budgets_share_what_is_learned() -> None:
     for index in range(90):
         agent.begin_episode(index)
         plan = [agent.act(torch.zeros(1)) for _ in range(4)]
-        assert goals[index % 3].choices.cost(np.array(plan)) <= 1
+        turn = goal_of_episode(index, 3)
+        assert goals[turn].choices.cost(np.array(plan)) <= 1
         if index < 3:
             assert plan == pytest.approx(goals[index].uniform_keep_ratios)
         value = float(worth @ np.log(plan))
-        best[index % 3] = max(best[index % 3], value)
+        best[turn] = max(best[turn], value)
         agent.observe(Episode(torch.zeros(4, 1), torch.tensor(plan), value))
     grids = np.meshgrid(*[LEVELS] * 4, indexing="ij")
     plans = np.stack([grid.ravel() for grid in grids], axis=1)

@@ -67,7 +67,7 @@ def test_budgets_take_turns_and_are_told_apart():
 
 
 def test_one_front_costs_less_than_its_searches():
-    """Under ten budgets in turn the critic gets as far as alone under one of them."""
+    """Under ten budgets the critic gets as far as alone under one of them."""
     env = make_env(FormulaEvaluator(), limit="0.3..0.8/10")
     front = search(env, agent_for(env, Critic, 120), episodes=120).front
     for point in (front[2], front[7]):

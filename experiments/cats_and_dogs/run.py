@@ -1,0 +1,144 @@
+"""Transfer learning, then channels, zeros and bits: cat against dog with MobileNet-V2.
+
+    python experiments/cats_and_dogs/run.py --data FOLDER --runs FOLDER
+
+FOLDER of --data holds CIFAR-10 as train/CLASS/* and test/CLASS/*. Every step is one
+`agmc` command; one that is finished is skipped, one that was cut off goes on. Writes
+results.csv, targets.json and the table in README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agmc.report.experiment import Target, write_experiment
+
+HERE = Path(__file__).parent
+COMMAND = "python experiments/cats_and_dogs/run.py --data FOLDER --runs FOLDER"
+PETS = ("cat", "dog")
+OTHERS = (
+    *("airplane", "automobile", "bird", "deer"),
+    *("frog", "horse", "ship", "truck"),
+)
+NETWORK = ("model=torchvision", "model.name=mobilenet_v2", "data.size=64")
+BASE = ("train.epochs=12",)
+#: The first layers know edges and colours, whatever the classes.
+TRANSFER = (
+    "train.epochs=8",
+    "train.learning_rate=0.05",
+    "train.freeze=['features.[0-3]']",
+)
+COMPRESS = (
+    "budget=params:0.4",
+    "search.episodes=60",
+    "compression.second.parts=[sparsity,weight_bits]",
+    "compression.second.budget=bytes:0.08",
+    "compression.gradual.initial_share=0.0",
+)
+METHODS = {
+    "agmc": (),
+    "uniform": ("agent=uniform", "embedding=rules"),
+    "random": ("agent=random", "embedding=rules"),
+}
+#: The baselines have the first.
+SEEDS = (0, 1, 2)
+
+
+def agmc(out: Path, command: str, *overrides: str) -> dict[str, Any]:
+    """What a command leaves behind; it is run where it is not there yet."""
+    result = out / "result.json"
+    if not result.exists():
+        words = [command, *overrides, f"out={out}", "cache=null"]
+        subprocess.run([sys.executable, "-m", "agmc", *words], check=True)
+    found: dict[str, Any] = json.loads(result.read_text())
+    return found
+
+
+def main() -> None:
+    """Runs what is missing and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    options = parser.parse_args()
+    runs: Path = options.runs.resolve()
+    data = ("data=imagefolder", f"data.root={options.data.resolve()}")
+
+    def classes(names: Sequence[str]) -> str:
+        return f"data.classes=[{','.join(names)}]"
+
+    shared = (*NETWORK, *data)
+    agmc(runs / "base", "train", *shared, classes(OTHERS), *BASE)
+    start = f"model.weights={runs / 'base' / 'weights.safetensors'}"
+    rows, gained = [], []
+    for seed in options.seeds:
+        pets = (*shared, classes(PETS), f"seed={seed}")
+        moved = runs / f"pets-{seed}"
+        agmc(moved, "train", *pets, start, *TRANSFER)
+        given = f"model.weights={moved / 'weights.safetensors'}"
+        for method, overrides in METHODS.items():
+            if overrides and seed != SEEDS[0]:
+                continue
+            out = runs / f"{method}-{seed}"
+            result = agmc(out, "compress", *pets, given, *COMPRESS, *overrides)
+            rows.append(row_of(method, seed, result))
+            if not overrides:
+                gained.append(result)
+    write(rows, gained)
+
+
+def row_of(method: str, seed: int, result: dict[str, Any]) -> dict[str, str]:
+    """A line of the table."""
+    before, after = result["baseline"], result["compressed"]
+    return {
+        "method": method,
+        "seed": str(seed),
+        "parameters kept": f"{after['params'] / before['params']:.3f}",
+        "MACs kept": f"{after['macs'] / before['macs']:.3f}",
+        "kB before": f"{before['bytes'] / 1000:.0f}",
+        "kB after": f"{after['bytes'] / 1000:.0f}",
+        "times smaller": f"{before['bytes'] / after['bytes']:.1f}",
+        "search before": percent(before, "search"),
+        "search after": percent(after, "search"),
+        "test before": percent(before, "test"),
+        "test after": percent(after, "test"),
+        "latency ratio": f"{after['latency_ms'] / before['latency_ms']:.2f}",
+    }
+
+
+def percent(measured: dict[str, Any], split: str) -> str:
+    """An accuracy."""
+    return f"{100 * measured['accuracy'][split]:.2f}"
+
+
+def write(rows: list[dict[str, str]], results: list[dict[str, Any]]) -> None:
+    """The result files, with the targets of agmc's rows."""
+    smaller = min(r["baseline"]["bytes"] / r["compressed"]["bytes"] for r in results)
+    lost = statistics.mean(
+        100 * (r["baseline"]["accuracy"]["test"] - r["compressed"]["accuracy"]["test"])
+        for r in results
+    )
+    number = f"{len(results)} seeds"
+    targets = [
+        Target(
+            f"times that the file is smaller, least of {number}",
+            *(">= 10", f"{smaller:.1f}", smaller >= 10, COMMAND),
+        ),
+        Target(
+            f"points of test accuracy lost, mean of {number}",
+            *("<= 0.4", f"{lost:.2f}", lost <= 0.4, COMMAND),
+        ),
+    ]
+    versions = ", ".join(f"{k} {v}" for k, v in results[0]["versions"].items())
+    write_experiment(HERE, rows, targets, f"Versions: {versions}.")
+
+
+if __name__ == "__main__":
+    main()
