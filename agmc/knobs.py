@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 #: Annotation, as written -> the types that it stands for, and their name for users.
@@ -15,6 +15,8 @@ _CHECKED: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),
     "str": ((str,), "a text"),
     "str | None": ((str, type(None)), "a text or null"),
+    "Sequence[str]": ((Sequence,), "a list, as [a,b]"),
+    "Sequence[str] | None": ((Sequence, type(None)), "a list, as [a,b], or null"),
 }
 
 
@@ -40,7 +42,8 @@ def check_knobs(
         )
     for knob, value in knobs.items():
         types, expected = _CHECKED.get(str(parameters[knob].annotation), ((), ""))
-        wrong_bool = isinstance(value, bool) and bool not in types
-        if types and (wrong_bool or not isinstance(value, types)):
+        # A truth value is a number to Python, and a text a list of letters.
+        wrong_kind = any(isinstance(value, t) and t not in types for t in (bool, str))
+        if types and (wrong_kind or not isinstance(value, types)):
             where = f"{name}.{knob}".lstrip(".")
             raise ValueError(f"{where} (={value!r}) must be {expected}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from agmc.knobs import check_knobs
@@ -16,6 +18,8 @@ def target(
     name: str = "",
     on: bool = True,
     names: list[str] | None = None,
+    parts: Sequence[str] = (),
+    some: Sequence[str] | None = None,
 ) -> None:
     """Takes one knob of every kind."""
 
@@ -26,6 +30,8 @@ def target(
         {},
         {"count": 3, "limit": None, "share": 1, "name": "a", "on": False},
         {"limit": 5, "share": 0.25, "names": 7, "data": "anything"},
+        {"parts": ["a", 3], "some": ("b",)},
+        {"parts": (), "some": None},
     ],
 )
 def test_what_fits_passes(knobs):
@@ -38,6 +44,9 @@ def test_what_fits_passes(knobs):
         ({"count": "3"}, r"room\.count \(='3'\) must be a whole number$"),
         ({"count": 0.5}, r"room\.count \(=0.5\)"),
         ({"count": True}, r"room\.count \(=True\)"),
+        ({"parts": "abc"}, r"room\.parts \(='abc'\) must be a list, as \[a,b\]$"),
+        ({"parts": None}, r"room\.parts \(=None\) must be a list"),
+        ({"some": 3}, r"room\.some \(=3\) must be a list, as \[a,b\], or null$"),
         ({"count": None}, r"room\.count \(=None\)"),
         ({"limit": "x"}, "must be a whole number or null$"),
         ({"share": "x"}, "must be a number$"),

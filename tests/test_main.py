@@ -227,10 +227,14 @@ def test_transfer_to_other_classes_with_frozen_layers(call, tiny, tmp_path):
     weights = base / "weights.safetensors"
     two = (*tiny, "data.classes=[9,8]")
     given = (f"model.weights={weights}", "train.freeze=['[0-6]']", f"cache={tmp_path}")
-    for repeat in range(2):  # from the cache the second time
+    for repeat in range(2):
         got = call("train", *two, *given, f"out={moved}{repeat}")
         assert (got.code, got.err) == (0, "")
         assert "for 4 classes, not for 2: 7.weight, 7.bias as new" in got.out
+        assert len(list(tmp_path.glob("base-*"))) == 1  # taken from there, then
+    other = (f"model.weights={moved}0/{weights.name}", *given[1:])
+    assert call("train", *two, *other, f"out={tmp_path / 'more'}").code == 0
+    assert len(list(tmp_path.glob("base-*"))) == 2
     ends = [moved.with_name(f"moved{n}") / weights.name for n in (0, 1)]
     assert ends[0].read_bytes() == ends[1].read_bytes()
     old, new = map(safetensors.torch.load_file, (weights, ends[0]))
@@ -240,9 +244,18 @@ def test_transfer_to_other_classes_with_frozen_layers(call, tiny, tmp_path):
     assert (got.code, got.err) == (0, "")
     info = load(out / "compressed.safetensors").info
     assert info["classes"] == ["9", "8"]
+    evaluate = ("evaluate", f"checkpoint={out / 'compressed.safetensors'}")
+    assert call(*evaluate, "data.classes=[9,8]").code == 0
+    turned, others = (call(*evaluate, f"data.classes=[{c}]") for c in ("8,9", "1,2"))
+    assert turned.code == 2 and "set data.classes=[9,8]" in turned.err
+    assert others.code == 0 and "tells 9, 8, ... apart" in others.out + others.err
     # Compressing is no transfer, and fresh weights are no reason to freeze.
     assert "is for 4 classes, the model has 2" in call(*two, *given[:1]).err
     assert "would keep fresh weights" in call("train", *two, *given[1:]).err
+    assert "train model.weights=FILE" in call(*two, *given).err
+    assert "fits no layer" in call("train", *two, given[0], "train.freeze=[x]").err
+    assert "must be a list, as [a,b]" in call("train", *two, "train.freeze=x").err
+    assert "must be a list, as [a,b], or" in call(*tiny, "data.classes=3").err
 
 
 def test_train_then_compress_with_a_given_plan(call, tiny, tmp_path):

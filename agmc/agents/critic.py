@@ -13,11 +13,11 @@ from torch import Tensor
 from agmc.agents import checks
 from agmc.agents.actor_critic import feature_encoder
 from agmc.agents.agent import Agent, AgentContext, Episode, Goal
+from agmc.agents.goal_turns import goal_of_episode
 from agmc.agents.habits import Habits, described, looks_of
 from agmc.agents.plan_value import PlanValue
 from agmc.agents.policy_state import check_state, load_state, state_of
 from agmc.agents.proposals import Proposals
-from agmc.agents.turns import goal_of_episode
 
 _ELITES = 10
 _SURVIVORS = 24
@@ -54,7 +54,7 @@ class Critic(Agent):
     Args:
         context: needs `choices`.
         first_plans: episodes before the critic is asked, the uniform ones of further
-            budgets not counted, >= 2.
+            budgets not counted, and those that its hyperparameters are fitted to; >= 2.
         spread: of the first plans, standard deviation of log keep ratios, > 0.
         together: the share of its variance that decisions which look alike have in
             common, in [0, 1].
@@ -67,8 +67,10 @@ class Critic(Agent):
             there are no more of them.
         memory: plans that a critic knows at most, the latest, and under a single
             budget the best; >= 16.
-        near: plans that a critic of one of several budgets looks for under the budgets
-            next to it, until it knows so many, >= 16.
+        near: plans that the critic of one of several budgets wants to know: those of
+            its own, then of the budgets one step away, and so on, >= 16.
+        refit: episodes from one fit of its hyperparameters to the next, since the plans
+            that it knows are others then, >= 1; under a single budget there is one.
 
     Raises:
         ValueError: a number is out of range, or there are no choices.
@@ -86,7 +88,8 @@ class Critic(Agent):
         rounds: int = 3,
         look_around: int = 10,
         memory: int = 600,
-        near: int = 200,
+        near: int = 60,
+        refit: int = 40,
     ) -> None:
         if context.choices is None:
             raise ValueError("this agent weighs whole plans; it needs context.choices")
@@ -96,12 +99,14 @@ class Critic(Agent):
         if look_around:
             checks.at_least(2, look_around=look_around)
         checks.at_least(16, memory=memory, near=near)
+        checks.at_least(1, refit=refit)
         checks.positive(spread=spread)
         checks.not_negative(tilt=tilt)
         checks.share(together=together)
         self._spread, self._together = spread, together
         self._num_proposals, self._rounds = proposals, rounds
-        self._look_around, self._memory, self._near = look_around, memory, near
+        self._look_around, self._memory = look_around, memory
+        self._near, self._refit = near, refit if len(context.goals) > 1 else None
         random = np.random.default_rng(context.seed)
         single = Goal(context.uniform_keep_ratios, context.choices)
         goals = context.goals or (single,)
@@ -109,7 +114,7 @@ class Critic(Agent):
         self._goals = [
             _start(goal, context.sensitivities, tilt, random) for goal in goals
         ]
-        self._num_first = first_plans + len(self._goals) - 1
+        self._enough, self._num_first = first_plans, first_plans + len(goals) - 1
         self._encoder, num_features = feature_encoder(
             context.encoder, context.observation_dim
         )
@@ -208,9 +213,10 @@ class Critic(Agent):
         if goal not in self._values:
             assert self._looks is not None
             alike = described(self._looks)
-            self._values[goal] = PlanValue(self._uniform[goal], alike)
+            fits = self._enough, self._refit
+            self._values[goal] = PlanValue(self._uniform[goal], alike, *fits)
         value = self._values[goal]
-        value.learn(plans, rewards, self._pending)
+        value.learn(plans, rewards, seen=len(self._plans), pending=self._pending)
         if len(self._goals) > 1:  # what those of other budgets would be
             plans = self._goals[goal][1].within(plans)
         return plans, value
@@ -221,9 +227,7 @@ class Critic(Agent):
         which = np.arange(len(rewards))
         if len(self._goals) > 1:
             away = np.abs(np.array(self._under)[which] - goal)
-            enough = min(self._near, len(which))
-            which = which[away <= np.sort(away)[enough - 1]]
-            return which[-self._memory :]
+            return which[away <= np.sort(away)[: self._near].max()][-self._memory :]
         if len(which) > self._memory:
             latest, older = which[-self._memory // 4 :], which[: -self._memory // 4]
             best = older[np.argsort(-rewards[older])[: self._memory - len(latest)]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,34 +13,47 @@ from agmc.agents.gaussian_process import GaussianProcess
 class PlanValue:
     """A Gaussian process over the logarithms of the keep ratios of plans.
 
-    Its hyperparameters are fitted once, to the first plans that it is told of; when
-    they were fitted again to more of them, searches ended no better.
-
     Args:
         uniform: float64 `[D]`, the plan that logarithms are relative to.
         alike: what decisions look like, see `GaussianProcess`.
+        enough: plans that the hyperparameters are fitted to; once it was told of so
+            many, they stay as they are but for `refit`.
+        refit: plans that come, told or not, from one fit to the next; None: no more.
     """
 
-    def __init__(self, uniform: np.ndarray, alike: np.ndarray) -> None:
-        self._uniform = uniform
+    def __init__(
+        self,
+        uniform: np.ndarray,
+        alike: np.ndarray,
+        enough: int,
+        refit: int | None = None,
+    ) -> None:
+        self._uniform, self._enough, self._refit = uniform, enough, refit
         self._process = GaussianProcess(alike)
-        self._fitted = False
+        self._next = 0  # how many plans there are when it is fitted again
 
     def learn(
-        self, plans: np.ndarray, rewards: np.ndarray, pending: Sequence[np.ndarray]
+        self,
+        plans: np.ndarray,
+        rewards: np.ndarray,
+        *,
+        seen: int,
+        pending: Sequence[np.ndarray],
     ) -> None:
         """Takes in what plans were worth, instead of what it was told before.
 
         Args:
             plans: float64 `[N, D]`, keep ratios.
             rewards: float64 `[N]`.
+            seen: plans that there are, those that it is not told included, >= N.
             pending: plans `[D]` under way: worth what is expected of them.
         """
         numbers = self._numbers(plans)
         scaled = (rewards - rewards.mean()) / max(float(rewards.std()), 1e-9)
-        if not self._fitted:
+        if seen >= self._next:
             self._process.fit(numbers, scaled)
-            self._fitted = True
+            known = len(plans) >= self._enough
+            self._next = seen + (self._refit or sys.maxsize) if known else 0
         self._process.condition(numbers, scaled)
         if pending:
             away = self._numbers(np.array(pending))

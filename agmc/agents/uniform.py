@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from agmc.agents.agent import Agent, AgentContext, Episode
-from agmc.agents.turns import goal_of_episode
+from agmc.agents.goal_turns import goal_of_episode
 
 
 class Uniform(Agent):

@@ -76,6 +76,11 @@ def compress(job: Job) -> None:
     check_repair(job.reconstruction_images, job.recalibration_images, job.batch_size)
     check_images(job.calibration_images)
     check_entropy(job.entropy)
+    if freeze := job.make("train").freeze:
+        raise ValueError(
+            f"train.freeze (={list(freeze)}) is for a network that is trained again: "
+            "agmc train model.weights=FILE"
+        )
     if given is None:
         check_encoder(rooms["embedding"])
     rooms["tables"] = tables

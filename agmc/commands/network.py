@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import torch
 
@@ -21,6 +22,7 @@ from agmc.measure import graph_of
 from agmc.models import save_weights
 from agmc.pipeline import write_json
 from agmc.training import Execution, team
+from agmc.training.freeze import frozen
 
 _log = logging.getLogger("agmc")
 
@@ -28,7 +30,8 @@ _log = logging.getLogger("agmc")
 def train(job: Job) -> None:
     """Trains a base network on the train split and writes `weights.safetensors`.
 
-    It begins with `model.weights` where there are any, of other classes perhaps.
+    It begins with `model.weights` where there are any, of another number of classes
+    perhaps.
     Where the command line chooses an embedding that can be fitted, it is that.
     """
     if job.overrides("embedding") and can_be_fitted(job.make("embedding")):
@@ -36,9 +39,17 @@ def train(job: Job) -> None:
         return
     refuse_measured(job)
     execution: Execution = job.make("execution")
+    freeze = job.make("train").freeze
+    if freeze and job.weights is None:
+        raise ValueError(
+            f"train.freeze (={list(freeze)}) would keep fresh weights as they are; "
+            "name those of a trained network with model.weights"
+        )
     weights = job.directory / "weights.safetensors"
     with team() as own, progress_of(job) as progress:
         splits, model = data_and_model(job, progress, other_classes=True)
+        with frozen(model, freeze):
+            pass  # refuses what fits no layer
         graph_of(model, splits)  # refuses what cannot be compressed later
         train_network(job, model, splits, execution, progress, own)
         if own.rank:
@@ -63,11 +74,26 @@ def evaluate(job: Job) -> None:
             f"checkpoint {path} takes inputs of shape {shapes}, the images of "
             f"{splits.name!r} are {(1, *splits.image_shape)}"
         )
+    _check_classes(path, network.info.get("classes", []), splits)
     measured = measure_file(job, network, splits, path)
     write_json(
         job.directory / "result.json", {"evaluated": measured.record(), **job.record}
     )
     _log.info("%s", measured)
+
+
+def _check_classes(path: Path, names: list[str], splits: Splits) -> None:
+    """Refuses classes in another order; only says so where they have other names."""
+    own = list(splits.classes[: len(names)])
+    if names == own:
+        return
+    if sorted(names) == sorted(own):
+        raise ValueError(
+            f"checkpoint {path} has the classes {', '.join(names)} in this order; set "
+            f"data.classes=[{','.join(names)}]"
+        )
+    some = ", ".join(names[:3]), ", ".join(own[:3])
+    _log.warning("%s tells %s, ... apart, and the data has %s, ...", path, *some)
 
 
 def export(job: Job) -> None:

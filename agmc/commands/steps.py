@@ -46,7 +46,8 @@ def model_of(job: Job, splits: Splits, *, other_classes: bool = False) -> nn.Mod
     """The network, with its weights where the configuration names a file."""
     torch.manual_seed(job.seed)
     build = job.make("model")
-    return build(splits.num_classes, splits.image_shape[0], other_classes).eval()
+    also = {"other_classes": True} if other_classes else {}
+    return build(splits.num_classes, splits.image_shape[0], **also).eval()
 
 
 def train_network(
@@ -63,11 +64,6 @@ def train_network(
     key = f"{job.network} {splits.num_classes} {splits.image_shape[0]}"
     if job.weights is not None:
         key += f" from {digest_of(Path(job.weights).expanduser())}"
-    elif recipe.freeze:
-        raise ValueError(
-            f"train.freeze (={list(recipe.freeze)}) would keep fresh weights as they "
-            "are; name those of a trained network with model.weights"
-        )
     train_base(
         model,
         splits,

@@ -24,19 +24,19 @@ _NUM_NAMED = 3
 def load_model(
     num_classes: int,
     in_channels: int,
-    other_classes: bool = False,
     *,
     name: str,
     weights: str | os.PathLike[str] | None = None,
+    other_classes: bool = False,
 ) -> nn.Module:
     """The network `name`, freshly initialised or with the weights of a checkpoint.
 
     Args:
         num_classes: of the data.
         in_channels: of the images.
-        other_classes: see `load_weights`.
         name: as for `agmc.models.build`.
         weights: path of a checkpoint as for `load_weights`; None: fresh weights.
+        other_classes: see `load_weights`.
 
     Raises:
         ValueError: as `build` and `load_weights`.

@@ -227,7 +227,7 @@ def _groups(graph: ModelGraph, colours: dict[str, str]) -> str:
 def _dropped(graph: ModelGraph) -> str:
     """What a plan that drops a block alone saves."""
     if not graph.blocks:
-        return "<p>No part of it is x + f(x).</p>"
+        return "<p>None: no part is x + f(x) whose f nothing else reads.</p>"
     model = CostModel(graph)
     whole = model.of(None)
     rows = []

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from torch import Tensor
 
-from agmc.agents.turns import goal_of_episode
+from agmc.agents.goal_turns import goal_of_episode
 from agmc.embedding.embedding import Embedding
 from agmc.search.bound import BoundBudget
 from agmc.search.evaluator import Evaluation, Evaluator

@@ -37,6 +37,10 @@ class BaseRecipe(Recipe):
 
     freeze: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "freeze", tuple(map(str, self.freeze)))
+
 
 def train_base(
     module: nn.Module,
@@ -106,9 +110,11 @@ def base_path(
     seed: int,
 ) -> Path:
     """The file in `cache` that `train_base` keeps a network in."""
+    # Where nothing is frozen, networks keep the names of before anything could be.
+    values = astuple(recipe) if recipe.freeze else astuple(recipe)[:-1]
     parts = (
         *(REVISION, key, splits.digest, splits.crop_padding, splits.flip),
-        *(astuple(recipe), seed, str(execution.dtype)),
+        *(values, seed, str(execution.dtype)),
     )
     name = hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
     return Path(cache).expanduser() / f"base-{name}.safetensors"

@@ -9,7 +9,7 @@ import torch
 from agent_plans import LEVELS, chain_cost, clamp, context, play
 
 from agmc.agents import Choices, Critic, Episode, Goal, Random
-from agmc.agents.turns import goal_of_episode
+from agmc.agents.goal_turns import goal_of_episode
 
 WORTH = np.array([0.2, 1.5, 0.1, 1.0, 0.4, 0.8])
 
@@ -163,7 +163,7 @@ def test_of_several_budgets_it_knows_plans_of_the_nearest() -> None:
 @pytest.mark.parametrize(
     "knob",
     [{"first_plans": 1}, {"proposals": 8}, {"rounds": -1}]
-    + [{"memory": 2}, {"near": 2}, {"spread": 0.0}, {"together": 1.5}],
+    + [{"memory": 2}, {"near": 2}, {"refit": 0}, {"spread": 0.0}, {"together": 1.5}],
 )
 def test_numbers_out_of_range_are_refused(knob: dict[str, float]) -> None:
     (name,) = knob
@@ -176,7 +176,7 @@ def test_it_needs_choices() -> None:
         Critic(replace(context(), choices=None))
 
 
-def test_several_budgets_share_what_is_learned() -> None:
+def test_several_budgets_learn_from_their_neighbours() -> None:
     def under(limit: float) -> Goal:
         def cost(ratios: np.ndarray) -> np.ndarray:
             return chain_cost(ratios) * 0.5 / limit
@@ -191,7 +191,7 @@ def test_several_budgets_share_what_is_learned() -> None:
         fits = [level for level in LEVELS if cost(np.full(4, level)) <= 1]
         return Goal((max(fits),) * 4, Choices((LEVELS,) * 4, cost, held))
 
-    goals = tuple(map(under, (0.7, 0.5, 0.3)))
+    goals = tuple(map(under, (0.3, 0.5, 0.7)))
     worth = np.array([0.2, 1.5, 0.1, 1.0])
     agent = Critic(replace(context(), goals=goals))
     best = [-np.inf] * 3

@@ -51,5 +51,5 @@ def test_the_page_says_why_channels_stay(tmp_path):
 
 def test_a_network_without_groups_has_a_page_too(tmp_path):
     graph, page, _ = page_of(nn.Sequential(nn.Conv2d(3, 4, 1)), 4, tmp_path)
-    assert "No part of it is x + f(x)" in page
+    assert "no part is x + f(x)" in page
     assert not graph.groups and "<h2>Channel groups</h2>" in page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import heapq
 
 
@@ -10,7 +9,8 @@ def goal_of_episode(index: int, number: int) -> int:
     """The turns that budgets take: the tighter a budget, the more often.
 
     The first `number` episodes are one of each. Then the k-th tightest has a share of
-    the turns in proportion to 1 / sqrt(k).
+    the turns in proportion to 1 / sqrt(k): the less may stay, the more there is to
+    lose, and the longer searches take.
 
     Args:
         index: of the episode, counted from 0.
@@ -19,15 +19,8 @@ def goal_of_episode(index: int, number: int) -> int:
     Returns:
         that of the budget, 0 for the tightest.
     """
-    order, waiting = _turns(number)
-    while len(order) <= index:
-        time, goal = heapq.heappop(waiting)
-        order.append(goal)
-        heapq.heappush(waiting, (time + (goal + 1) ** 0.5, goal))
-    return order[index]
-
-
-@functools.cache
-def _turns(number: int) -> tuple[list[int], list[tuple[float, int]]]:
-    """The turns so far, and when each budget is due again."""
-    return [], [(0.0, goal) for goal in range(number)]
+    waiting = [(0.0, goal) for goal in range(number)]
+    for _ in range(index):
+        due, goal = waiting[0]
+        heapq.heapreplace(waiting, (due + (goal + 1) ** 0.5, goal))
+    return waiting[0][1]
