@@ -3,8 +3,8 @@
     python experiments/cats_and_dogs/run.py --data FOLDER --runs FOLDER
 
 FOLDER of --data holds CIFAR-10 as train/CLASS/* and test/CLASS/*. Every step is one
-`agmc` command; one that is finished is skipped, one that was cut off goes on. Writes
-results.csv, targets.json and the table in README.md beside this file.
+`agmc` command; one that is finished is skipped, a search that was cut off goes on.
+Writes results.csv, targets.json and the table in README.md beside this file.
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ from agmc.report.experiment import Target, write_experiment
 HERE = Path(__file__).parent
 COMMAND = "python experiments/cats_and_dogs/run.py --data FOLDER --runs FOLDER"
 PETS = ("cat", "dog")
-OTHERS = (
-    *("airplane", "automobile", "bird", "deer"),
-    *("frog", "horse", "ship", "truck"),
-)
+OTHERS = "airplane automobile bird deer frog horse ship truck".split()
 NETWORK = ("model=torchvision", "model.name=mobilenet_v2", "data.size=64")
 BASE = ("train.epochs=12",)
 #: The first layers know edges and colours, whatever the classes.
@@ -40,7 +37,6 @@ COMPRESS = (
     "search.episodes=60",
     "compression.second.parts=[sparsity,weight_bits]",
     "compression.second.budget=bytes:0.08",
-    "compression.gradual.initial_share=0.0",
 )
 METHODS = {
     "agmc": (),
