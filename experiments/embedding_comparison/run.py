@@ -31,6 +31,7 @@ SETTINGS = (
     ("resnet20", 0.5, "critic"),
     ("plain20", 0.5, "critic"),
     ("resnet20", 0.3, "critic"),
+    ("resnet56", 0.5, "ddpg"),
     ("resnet20", 0.5, "td3"),
 )
 SEEDS = 5
@@ -40,6 +41,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("rules", "autoencoder", "measured", "sensitivity"),
         *("random_projection", "onehot"),
     ),
+    "ddpg": ("rules", "autoencoder"),
     "td3": ("rules", "autoencoder", "finetuned", "sequential", "multistage"),
 }
 
