@@ -20,7 +20,7 @@ class Job:
         directory: of the run; exists.
         record: what stands in every result: `settings`, `seed`, `command`.
         network: name of the model.
-        weights: its file; None: train it.
+        weights: the file that it begins with; None: fresh ones, to be trained.
         cache: folder for trained base networks; None: none.
         budget: METRIC:LIMIT, accuracy>=SHARE, several limits, or None for none.
         latency_table: file of `agmc profile`; None: this machine's, from the cache.

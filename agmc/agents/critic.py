@@ -106,7 +106,7 @@ class Critic(Agent):
         self._spread, self._together = spread, together
         self._num_proposals, self._rounds = proposals, rounds
         self._look_around, self._memory = look_around, memory
-        self._near, self._refit = near, refit if len(context.goals) > 1 else None
+        self._near, self._refit = near, refit if len(context.goals) > 1 else np.inf
         random = np.random.default_rng(context.seed)
         single = Goal(context.uniform_keep_ratios, context.choices)
         goals = context.goals or (single,)
@@ -223,14 +223,14 @@ class Critic(Agent):
 
     def _known(self, goal: int) -> np.ndarray:
         """Numbers of the plans that the critic of a goal learns from, ascending."""
-        rewards = np.array(self._rewards)
-        which = np.arange(len(rewards))
+        which = np.arange(len(self._rewards))
         if len(self._goals) > 1:
             away = np.abs(np.array(self._under)[which] - goal)
             return which[away <= np.sort(away)[: self._near].max()][-self._memory :]
         if len(which) > self._memory:
             latest, older = which[-self._memory // 4 :], which[: -self._memory // 4]
-            best = older[np.argsort(-rewards[older])[: self._memory - len(latest)]]
+            rewards = np.array(self._rewards)[older]
+            best = older[np.argsort(-rewards)[: self._memory - len(latest)]]
             which = np.sort(np.concatenate([best, latest]))
         return which
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +18,7 @@ class PlanValue:
         alike: what decisions look like, see `GaussianProcess`.
         enough: plans that the hyperparameters are fitted to; once it was told of so
             many, they stay as they are but for `refit`.
-        refit: plans that come, told or not, from one fit to the next; None: no more.
+        refit: plans that come, told or not, from one fit to the next; inf: no more.
     """
 
     def __init__(
@@ -26,11 +26,11 @@ class PlanValue:
         uniform: np.ndarray,
         alike: np.ndarray,
         enough: int,
-        refit: int | None = None,
+        refit: float = math.inf,
     ) -> None:
         self._uniform, self._enough, self._refit = uniform, enough, refit
         self._process = GaussianProcess(alike)
-        self._next = 0  # how many plans there are when it is fitted again
+        self._next = 0.0  # how many plans there are when it is fitted again
 
     def learn(
         self,
@@ -53,7 +53,7 @@ class PlanValue:
         if seen >= self._next:
             self._process.fit(numbers, scaled)
             known = len(plans) >= self._enough
-            self._next = seen + (self._refit or sys.maxsize) if known else 0
+            self._next = seen + self._refit if known else 0.0
         self._process.condition(numbers, scaled)
         if pending:
             away = self._numbers(np.array(pending))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -99,13 +99,14 @@ def compress(job: Job) -> None:
         later: Later | None = None
         if given is None and second is not None and budgets.limits:
             later = functools.partial(second.later, costs, job.space)
-        bound = budgets.bind(costs, space, later and later(budgets))
+        rungs = budgets.bind_rungs(costs, space, later)
+        bound = rungs[0]  # what is found has to hold
         if given is not None:
             check_layers(given.layers, weighted_layers(graph.program))
             quantization.check(given)
             bound.check(given)
         else:
-            _rehearse(job, rooms, reward, model, splits, bound, later)
+            _rehearse(job, rooms, reward, model, splits, rungs)
             if second is not None:
                 rehearse_second_search(job, second, rooms, model, splits, bound)
         if job.weights is None:
@@ -196,11 +197,10 @@ def _rehearse(
     reward: Reward,
     model: nn.Module,
     splits: Splits,
-    bound: BoundBudget,
-    later: Later | None,
+    rungs: Sequence[BoundBudget],
 ) -> None:
     """Tries the search out on the network as it is, trained or not."""
-    rungs = bound.budgets.bind_rungs(bound.cost_model, bound.space, later)
+    bound = rungs[0]
     goals = [goal_of(rung) for rung in rungs]
     episodes = rooms["policy"].total(job.episodes, len(goals))
     agent = rehearse_agent(rooms["agent"], goals, episodes=episodes, seed=job.seed)

@@ -16,7 +16,7 @@ def tell(value, plans, *, seen=None, pending=()):
     value.learn(plans, rewards, seen=seen or len(plans), pending=list(pending))
 
 
-def taught(number=12, *, pending=(), enough=8, refit=None, seed=0):
+def taught(number=12, *, pending=(), enough=8, refit=np.inf, seed=0):
     plans = np.random.default_rng(seed).uniform(0.2, 1, size=(number, 3))
     value = PlanValue(UNIFORM, np.eye(3), enough=enough, refit=refit)
     tell(value, plans, pending=pending)
@@ -55,7 +55,7 @@ def test_what_it_is_told_takes_the_place_of_what_it_was_told_before():
 
 
 @pytest.mark.parametrize(
-    ("refit", "fits"), [(None, (1, 1, 1, 0, 0)), (20, (1, 1, 1, 0, 1))]
+    ("refit", "fits"), [(np.inf, (1, 1, 1, 0, 0)), (20, (1, 1, 1, 0, 1))]
 )
 def test_when_hyperparameters_are_fitted(refit, fits):
     value, _ = taught(2, refit=refit)
