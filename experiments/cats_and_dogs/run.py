@@ -10,15 +10,13 @@ Writes results.csv, targets.json and the table in README.md beside this file.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from agmc.report.experiment import Target, write_experiment
+from experiments.commands import agmc, points_lost, row_of, times_smaller, versions
 
 HERE = Path(__file__).parent
 COMMAND = "python experiments/cats_and_dogs/run.py --data FOLDER --runs FOLDER"
@@ -45,16 +43,6 @@ METHODS = {
 }
 #: The baselines have the first.
 SEEDS = (0, 1, 2)
-
-
-def agmc(out: Path, command: str, *overrides: str) -> dict[str, Any]:
-    """What a command leaves behind; it is run where it is not there yet."""
-    result = out / "result.json"
-    if not result.exists():
-        words = [command, *overrides, f"out={out}", "cache=null"]
-        subprocess.run([sys.executable, "-m", "agmc", *words], check=True)
-    found: dict[str, Any] = json.loads(result.read_text())
-    return found
 
 
 def main() -> None:
@@ -90,37 +78,10 @@ def main() -> None:
     write(rows, gained)
 
 
-def row_of(method: str, seed: int, result: dict[str, Any]) -> dict[str, str]:
-    """A line of the table."""
-    before, after = result["baseline"], result["compressed"]
-    return {
-        "method": method,
-        "seed": str(seed),
-        "parameters kept": f"{after['params'] / before['params']:.3f}",
-        "MACs kept": f"{after['macs'] / before['macs']:.3f}",
-        "kB before": f"{before['bytes'] / 1000:.0f}",
-        "kB after": f"{after['bytes'] / 1000:.0f}",
-        "times smaller": f"{before['bytes'] / after['bytes']:.1f}",
-        "search before": percent(before, "search"),
-        "search after": percent(after, "search"),
-        "test before": percent(before, "test"),
-        "test after": percent(after, "test"),
-        "latency ratio": f"{after['latency_ms'] / before['latency_ms']:.2f}",
-    }
-
-
-def percent(measured: dict[str, Any], split: str) -> str:
-    """An accuracy."""
-    return f"{100 * measured['accuracy'][split]:.2f}"
-
-
 def write(rows: list[dict[str, str]], results: list[dict[str, Any]]) -> None:
     """The result files, with the targets of agmc's rows."""
-    smaller = min(r["baseline"]["bytes"] / r["compressed"]["bytes"] for r in results)
-    lost = statistics.mean(
-        100 * (r["baseline"]["accuracy"]["test"] - r["compressed"]["accuracy"]["test"])
-        for r in results
-    )
+    smaller = min(times_smaller(result) for result in results)
+    lost = statistics.mean(points_lost(result) for result in results)
     number = f"{len(results)} seeds"
     targets = [
         Target(
@@ -132,8 +93,7 @@ def write(rows: list[dict[str, str]], results: list[dict[str, Any]]) -> None:
             *("<= 0.4", f"{lost:.2f}", lost <= 0.4, COMMAND),
         ),
     ]
-    versions = ", ".join(f"{k} {v}" for k, v in results[0]["versions"].items())
-    write_experiment(HERE, rows, targets, f"Versions: {versions}.")
+    write_experiment(HERE, rows, targets, versions(results))
 
 
 if __name__ == "__main__":

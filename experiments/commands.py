@@ -1,0 +1,69 @@
+"""Experiments that are `agmc` commands, one after the other, as users give them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def agmc(out: Path, command: str, *overrides: str) -> dict[str, Any]:
+    """What a command leaves behind; it is run where it is not there yet.
+
+    A run that was cut off in its search or in the training after it goes on.
+
+    Args:
+        out: the run directory.
+        command: compress, train, ...
+        overrides: of its configuration, without `out` and `cache`.
+    """
+    result = out / "result.json"
+    if not result.exists():
+        words = [command, *overrides, f"out={out}", "cache=null"]
+        subprocess.run([sys.executable, "-m", "agmc", *words], check=True)
+    found: dict[str, Any] = json.loads(result.read_text())
+    return found
+
+
+def row_of(method: str, seed: int, result: Mapping[str, Any]) -> dict[str, str]:
+    """A line of the table: a network before and after."""
+    before, after = result["baseline"], result["compressed"]
+    return {
+        "method": method,
+        "seed": str(seed),
+        "parameters kept": f"{after['params'] / before['params']:.3f}",
+        "MACs kept": f"{after['macs'] / before['macs']:.3f}",
+        "kB before": f"{before['bytes'] / 1000:.0f}",
+        "kB after": f"{after['bytes'] / 1000:.0f}",
+        "times smaller": f"{before['bytes'] / after['bytes']:.1f}",
+        "search before": percent(before, "search"),
+        "search after": percent(after, "search"),
+        "test before": percent(before, "test"),
+        "test after": percent(after, "test"),
+        "latency ratio": f"{after['latency_ms'] / before['latency_ms']:.2f}",
+    }
+
+
+def percent(measured: Mapping[str, Any], split: str) -> str:
+    """An accuracy."""
+    return f"{100 * measured['accuracy'][split]:.2f}"
+
+
+def points_lost(result: Mapping[str, Any], split: str = "test") -> float:
+    """Points of accuracy between a network before and after."""
+    before, after = result["baseline"], result["compressed"]
+    return 100 * float(before["accuracy"][split] - after["accuracy"][split])
+
+
+def times_smaller(result: Mapping[str, Any]) -> float:
+    """How many times the file got smaller."""
+    return float(result["baseline"]["bytes"] / result["compressed"]["bytes"])
+
+
+def versions(results: Sequence[Mapping[str, Any]]) -> str:
+    """A note for under the table."""
+    said = ", ".join(f"{k} {v}" for k, v in results[0]["versions"].items())
+    return f"Versions: {said}."
