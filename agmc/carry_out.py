@@ -120,11 +120,12 @@ class CarryOut:
             progress: told about every stage.
         """
         progress.stage("prune")
+        self.execution.place(model)
         small = self.execution.place(self._pruned(model, graph, splits, plan))
         plan = of_what_stays(graph, plan)
         thin = Thinned(small, plan.sparsity)
         states = {"raw": _copy_of_state(small)}
-        if self.recalibration_images:
+        if self.recalibration_images and plan.removes:
             some = self.batches(splits, "train", limit=self.recalibration_images)
             recalibrate_batch_norm(small, some, execution=self.execution)
         states["pruned"] = _copy_of_state(small)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from agmc.graph.model_graph import ChannelGroup, ModelGraph
-from agmc.plan import MOST_BITS, Plan
+from agmc.plan import MOST_BITS, Plan, is_whole
 
 #: Choices of a share of zeros are multiples of 1 / _SPARSITY_STEPS.
 _SPARSITY_STEPS = 20
@@ -151,12 +151,17 @@ def layer_decisions(
     if not layers:
         raise ValueError("the network has no layer with weights of its own")
     fewest = math.ceil((1 - max_sparsity) * _SPARSITY_STEPS - 1e-9)
+    if "sparsity" in parts and fewest == _SPARSITY_STEPS:
+        raise ValueError(
+            f"max_sparsity (={max_sparsity}) must be >= {1 / _SPARSITY_STEPS} where "
+            "sparsity is decided, in steps of that"
+        )
     rounds = {"weight_bits", "act_bits"} & set(parts)
     said = {part: dict(getattr(start, part)) for part in bits}
     found = []
     for layer in layers:
         at_end = end_bits is not None and layer in (layers[0], layers[-1])
-        if "sparsity" in parts and fewest < _SPARSITY_STEPS:
+        if "sparsity" in parts:
             kept = tuple(range(max(1, fewest), _SPARSITY_STEPS + 1))
             found.append(Decision(layer, kept, "sparsity"))
         for part, choices in bits.items():
@@ -174,14 +179,16 @@ def _bits(layer: str, part: str, choices: tuple[int, ...], mapping: str) -> Deci
 
 
 def _checked_bits(name: str, choices: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(choices, str) or not isinstance(choices, Sequence):
+        raise ValueError(f"{name} (={choices!r}) must be a list, as [4, 8]")
     for bits in choices:
-        if isinstance(bits, bool) or not isinstance(bits, int):
+        if not is_whole(bits):
             raise ValueError(f"{name} (={bits}) must be a whole number")
         if not 1 <= bits <= MOST_BITS:
             raise ValueError(f"{name} (={bits}) must be in 1..{MOST_BITS}")
     if not choices:
         raise ValueError(f"{name} (=[]) must name at least one number of bits")
-    return tuple(sorted(set(choices)))
+    return tuple(sorted({int(bits) for bits in choices}))
 
 
 def _channels(group: ChannelGroup, min_keep_ratio: float, step: int) -> Decision:
@@ -199,7 +206,7 @@ def _steps(names: Sequence[str], round_to: int | Mapping[str, int]) -> list[int]
     patterns = round_to if isinstance(round_to, Mapping) else {"*": round_to}
     for pattern, step in patterns.items():
         of = f" of {pattern!r}" if isinstance(round_to, Mapping) else ""
-        if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+        if not is_whole(step) or step < 1:
             raise ValueError(f"round_to{of} (={step}) must be a whole number >= 1")
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ValueError(

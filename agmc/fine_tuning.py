@@ -69,6 +69,8 @@ class FineTuning:
             return
         how: dict[str, Any] = {"finetune": self.recipe, "gradual": self.gradual}
         how |= {} if self.noise is None else {"noise": self.noise}
+        how |= {"augmented": [self.splits.crop_padding, self.splits.flip]}
+        how |= {"precision": str(self.execution.dtype)}
         teacher = run_key(self.teacher, self.splits)
         key = run_key(
             *(small, self.splits),
@@ -81,8 +83,7 @@ class FineTuning:
         self._floats(small, thin)
         if self.team.rank == 0:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            state = {k: v.cpu().contiguous() for k, v in small.state_dict().items()}
-            write_tensors(kept, KEPT, {"run": key}, state)
+            write_tensors(kept, KEPT, {"run": key}, small.state_dict())
 
     def with_zeros(
         self, small: nn.Module, thin: Thinned, gradual: GradualPruning | None = None

@@ -15,6 +15,7 @@ _CHECKED: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),
     "str": ((str,), "a text"),
     "str | None": ((str, type(None)), "a text or null"),
+    "Sequence[int]": ((Sequence,), "a list of whole numbers, as [4,8]"),
     "Sequence[str]": ((Sequence,), "a list, as [a,b]"),
     "Sequence[str] | None": ((Sequence, type(None)), "a list, as [a,b], or null"),
 }

@@ -12,6 +12,7 @@ from agmc.cost.model import Cost, cost_of
 from agmc.data import Splits
 from agmc.export.deployed import without_rounding
 from agmc.graph.model_graph import ModelGraph
+from agmc.graph.program import Ref
 from agmc.graph.trace import trace
 from agmc.training import Execution, accuracy, batches_of, exact
 
@@ -89,6 +90,11 @@ def graph_of(model: nn.Module, splits: Splits) -> ModelGraph:
             classes apart as they have.
     """
     graph = trace(model, splits.example_input())
+    if not isinstance(graph.program.outputs, Ref):
+        raise ValueError(
+            f"the network returns a {type(graph.program.outputs).__name__}; wrap it in "
+            "one that returns the logits alone"
+        )
     outputs = [graph.tensors[name].shape for name in graph.program.output_names()]
     if outputs != [(1, splits.num_classes)]:
         raise ValueError(

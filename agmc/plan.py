@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -59,7 +60,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         for part in PARTS:
-            object.__setattr__(self, part, dict(getattr(self, part)))
+            said = {k: _plain(value) for k, value in dict(getattr(self, part)).items()}
+            object.__setattr__(self, part, said)
         for name, ratio in self.keep_ratio.items():
             if not _is_number(ratio) or not 0 < ratio <= 1:
                 raise ValueError(f"keep_ratio of {name!r} (={ratio}) must be in (0, 1]")
@@ -68,8 +70,7 @@ class Plan:
                 raise ValueError(f"sparsity of {name!r} (={share}) must be in [0, 1)")
         for part in ("weight_bits", "act_bits"):
             for name, bits in getattr(self, part).items():
-                whole = isinstance(bits, int) and not isinstance(bits, bool)
-                if not whole or not 1 <= bits <= MOST_BITS:
+                if not is_whole(bits) or not 1 <= bits <= MOST_BITS:
                     raise ValueError(
                         f"{part} of {name!r} (={bits}) must be a whole number in "
                         f"1..{MOST_BITS}; leave the layer out to keep float32"
@@ -98,6 +99,12 @@ class Plan:
             parts.append(said["dropped"])
         text = json.dumps(parts[0] if len(parts) == 1 else [*said, *parts])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def removes(self) -> bool:
+        """Whether any channel, weight or block goes."""
+        channels = any(ratio != 1 for ratio in self.keep_ratio.values())
+        return channels or any(self.sparsity.values()) or bool(self.dropped)
 
     @property
     def rounds(self) -> bool:
@@ -253,5 +260,17 @@ def of_what_stays(graph: ModelGraph, plan: Plan) -> Plan:
     )
 
 
+def is_whole(value: object) -> bool:
+    """Whether it is a whole number, of Python or of numpy; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy as those of Python, which can be written down; else as it is."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)

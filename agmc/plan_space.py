@@ -62,7 +62,8 @@ class PlanSpace(Sequence[Decision]):
             more, or elsewhere.
 
     Raises:
-        ValueError: an argument is out of range, or there is nothing to decide.
+        ValueError: an argument is out of range, `start` names a part that the network
+            does not have, or there is nothing to decide.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class PlanSpace(Sequence[Decision]):
                 "choices, or end_bits=null"
             )
         self.decisions = tuple(decisions)
+        self._given = self._checked_start()
 
     def __len__(self) -> int:
         return len(self.decisions)
@@ -145,12 +147,15 @@ class PlanSpace(Sequence[Decision]):
     def counts(self, plan: Plan | None) -> np.ndarray:
         """What a plan keeps by every decision, int64 [num_decisions].
 
-        The nearest of the choices; None, and what the plan says nothing of, keeps most.
+        Channels as the plan has them, which may be between the choices; of the rest the
+        nearest choice. None, and what the plan says nothing of, keeps most.
 
         Raises:
-            ValueError: the plan names a group or layer that the network does not have.
+            ValueError: the plan names a group, block or layer that the network does not
+                have.
         """
         channels = kept_channels(self.graph, plan)
+        kept_blocks(self.graph, plan)  # refuses blocks that are unknown
         if self.only_channels:
             return channels
         layer_parts(self.graph, plan)  # refuses layers that are unknown
@@ -169,7 +174,8 @@ class PlanSpace(Sequence[Decision]):
         if len(counts) != len(self):
             raise ValueError(f"{len(counts)} counts for {len(self)} decisions")
         said = {part: dict(getattr(self.start, part)) for part in PARTS}
-        dropped = {*self.start.dropped}
+        decided = {decision.name for decision in self if decision.part == DROPPED}
+        dropped = {*self.start.dropped} - decided
         for decision, count in zip(self, counts, strict=True):
             if count not in decision.counts:
                 raise ValueError(
@@ -249,8 +255,7 @@ class PlanSpace(Sequence[Decision]):
         rows = [[d.part, d.name, d.rounds_up, *d.counts, *d.values] for d in self]
         return [*rows, self.start.to_json()]
 
-    @cached_property
-    def _given(self) -> tuple[np.ndarray, ...]:
+    def _checked_start(self) -> tuple[np.ndarray, ...]:
         """What holds besides the decisions: channels, blocks, and parts of layers."""
         graph, start = self.graph, self.start
         stays = kept_blocks(graph, start)

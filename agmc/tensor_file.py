@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from agmc.finite import not_finite
@@ -31,7 +32,15 @@ def write_tensors(
     """
     # One entry: several would stand in another order each time.
     metadata = {_kind(format_name): json.dumps({"format": format_name, **header})}
-    write_whole(path, safetensors.torch.save(dict(state), metadata=metadata))
+    write_whole(path, safetensors.torch.save(separate(state), metadata=metadata))
+
+
+def separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU, each in memory of its own: safetensors takes no others."""
+    return {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in state.items()
+    }
 
 
 def read_tensors(

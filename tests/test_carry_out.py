@@ -1,21 +1,25 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
+import torch
 from search_nets import tiny_net, tiny_splits
 
 from agmc.carry_out import CarryOut
+from agmc.compression.gradual import GradualPruning
 from agmc.compression.importance import l1
-from agmc.compression.prune import Pruner
+from agmc.compression.prune import Pruner, compress
 from agmc.compression.quantize import Quantization
+from agmc.compression.sparsify import Thinned
 from agmc.cost.model import CostModel
+from agmc.fine_tuning import FineTuning
 from agmc.graph.trace import trace
 from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
 from agmc.report.progress import Progress
 from agmc.search.evaluator import Evaluator
-from agmc.training import Distillation, Execution, accuracy
+from agmc.training import Distillation, Execution, Team, accuracy
 
 CPU = Execution(device="cpu", precision="float32")
 
@@ -79,3 +83,40 @@ def test_activations_are_measured_on_as_many_images_as_asked_for(images, sizes):
 def test_without_an_image_there_is_nothing_to_measure_on(images):
     with pytest.raises(ValueError, match=rf"calibration_images \(={images}\) must be"):
         carry_out(calibration_images=images)
+
+
+def test_a_plan_that_removes_nothing_leaves_the_network_as_it_was():
+    net, splits = tiny_net(), tiny_splits()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    graph = trace(net, splits.example_input())
+    with Progress() as progress:
+        carried = carry_out(repair=10)(net, graph, splits, Plan({"0": 1.0}), progress)
+    for name, value in carried.network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_fine_tuned_network_is_known_by_its_augmentation_and_precision(tmp_path):
+    splits, kept = tiny_splits(), tmp_path / "kept.safetensors"
+    recipe, found = Distillation(epochs=1), []
+    settings = [(splits, CPU), (splits, CPU), (replace(splits, flip=True), CPU)]
+    settings.append((splits, Execution(device="cpu", precision="bfloat16")))
+    for data, execution in settings:
+        torch.manual_seed(0)
+        teacher, twins = tiny_net(), tiny_net()
+        twins[1].twin = twins[0]  # tensors under two names are kept as well
+        small = compress(twins, Plan({}), splits.example_input())
+        with Progress() as progress:
+            FineTuning(
+                teacher=teacher,
+                splits=data,
+                recipe=recipe,
+                noise=None,
+                gradual=GradualPruning(),
+                execution=execution,
+                seed=0,
+                team=Team(),
+                progress=progress,
+            )(small, Thinned(small, {}), kept=kept)
+        found.append(kept.read_bytes())
+    assert found[0] == found[1]
+    assert found[2] != found[0] != found[3]

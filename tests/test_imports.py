@@ -21,7 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: Room -> the rooms it may import. A file right below agmc/ is a room of its own.
 MAY_IMPORT: dict[str, set[str]] = {
     "graph": set(),
-    "models": {"torchvision_ops", "whole_file"},
+    "models": {"tensor_file", "torchvision_ops", "whole_file"},
     "data": {"torchvision_ops", "whole_file"},
     "agents": {"finite"},
     "finite": set(),
@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         ),
     },
     "compression": {"graph", "plan"},
-    "training": {"data", "whole_file"},
+    "training": {"data", "tensor_file", "whole_file"},
     "tracking": {"whole_file"},
 }
 MAY_IMPORT["search"] = {*MAY_IMPORT}

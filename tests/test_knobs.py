@@ -20,6 +20,7 @@ def target(
     names: list[str] | None = None,
     parts: Sequence[str] = (),
     some: Sequence[str] | None = None,
+    bits: Sequence[int] = (),
 ) -> None:
     """Takes one knob of every kind."""
 
@@ -47,6 +48,10 @@ def test_what_fits_passes(knobs):
         ({"parts": "abc"}, r"room\.parts \(='abc'\) must be a list, as \[a,b\]$"),
         ({"parts": None}, r"room\.parts \(=None\) must be a list"),
         ({"some": 3}, r"room\.some \(=3\) must be a list, as \[a,b\], or null$"),
+        (
+            {"bits": 8},
+            r"bits \(=8\) must be a list of whole numbers, as \[4,8\]$",
+        ),
         ({"count": None}, r"room\.count \(=None\)"),
         ({"limit": "x"}, "must be a whole number or null$"),
         ({"share": "x"}, "must be a number$"),

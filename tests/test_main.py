@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
@@ -219,6 +220,33 @@ def test_report_writes_the_page_again(finished, call, tmp_path):
     assert (got.code, got.err) == (0, "")
     again = (run / "report.html").read_text()
     assert again == (finished.directory / "report.html").read_text()
+
+
+EDITED = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(in_channels, 8, 3), nn.Linear(8, num_classes)
+    def forward(self, x):
+        return self.head(torch.{}(self.conv(x)).mean((2, 3)))
+"""
+
+
+def test_an_edited_network_is_trained_anew(call, tiny, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    cache = f"cache={tmp_path / 'cache'}"
+    named = [*(o for o in tiny if not o.startswith("model")), "model=torchvision"]
+    for name, number in (("relu", 1), ("relu", 1), ("tanh", 2)):
+        (tmp_path / "edited_net.py").write_text(EDITED.format(name))
+        sys.modules.pop("edited_net", None)
+        importlib.invalidate_caches()
+        got = call("train", *named, "model.name=edited_net:Net", cache)
+        assert (got.code, got.err) == (0, "")
+        assert len(list((tmp_path / "cache").glob("base-*"))) == number
+    sys.modules.pop("edited_net", None)
 
 
 def test_transfer_to_other_classes_with_frozen_layers(call, tiny, tmp_path):

@@ -42,3 +42,17 @@ def test_the_graph_is_held_to_the_classes_of_the_data():
         graph_of(always(0, num_classes=4), tiny_splits())
     with pytest.raises(ValueError, match="cannot be traced with inputs of shape"):
         graph_of(nn.Linear(7, 3), tiny_splits())
+
+
+class InADictionary(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = tiny_net()
+
+    def forward(self, x):
+        return {"logits": self.net(x)}
+
+
+def test_logits_in_a_dictionary_are_refused():
+    with pytest.raises(ValueError, match="returns a dict; wrap it in one that returns"):
+        graph_of(InADictionary(), tiny_splits())

@@ -151,3 +151,16 @@ def test_layers_of_dropped_blocks_have_no_zeros_and_no_bits():
     assert of_what_stays(graph, left) == left
     whole = Plan({}, {inside: 0.5})
     assert of_what_stays(graph, whole) is whole
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    plan = Plan(
+        {"a": np.float32(0.5)},
+        sparsity={"b": np.float64(0.25)},
+        weight_bits={"b": np.int64(8)},
+        act_bits={"b": np.int32(4)},
+    )
+    plan.save(tmp_path / "plan.json")
+    same = Plan({"a": 0.5}, {"b": 0.25}, {"b": 8}, {"b": 4})
+    assert Plan.load(tmp_path / "plan.json") == plan == same
+    assert type(plan.weight_bits["b"]) is int and type(plan.keep_ratio["a"]) is float

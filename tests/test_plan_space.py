@@ -169,7 +169,7 @@ def test_networks_without_blocks_have_none_to_drop():
 def test_a_space_has_something_to_decide():
     with pytest.raises(ValueError, match=r"nothing is to be decided about weight_bits"):
         PlanSpace(graph_of(GRAPH), parts=["weight_bits"], weight_bits=[8])
-    with pytest.raises(ValueError, match="about sparsity: give more choices"):
+    with pytest.raises(ValueError, match=r"max_sparsity \(=0.02\) must be >= 0.05"):
         PlanSpace(graph_of(GRAPH), parts=["sparsity"], max_sparsity=0.02)
     # A number of bits that is the only one holds beside what is decided.
     parts = ["keep_ratio", "weight_bits"]
@@ -265,3 +265,24 @@ def test_bits_that_a_layer_cannot_have():
         space.plan([9, 8, 8])
     with pytest.raises(ValueError, match=r"no layers \['x'\] with weights"):
         space.counts(Plan({}, weight_bits={"x": 8}))
+
+
+def test_a_decision_about_a_block_holds_whatever_the_start_said():
+    graph = graph_of("resnet20")
+    names = [block.name for block in graph.blocks]
+    space = PlanSpace(graph, parts=["dropped"], start=Plan({}, dropped=names[:1]))
+    plan = space.plan(space.sizes)
+    assert plan.dropped == frozenset()
+    assert space.amounts(space.sizes)[2].all()
+    assert space.counts(plan).tolist() == space.sizes.tolist()
+
+
+@pytest.mark.parametrize(
+    "start",
+    [Plan({"nope": 0.5}), Plan({}, dropped=["nope"]), Plan({}, sparsity={"nope": 0.5})],
+)
+def test_what_the_network_does_not_have_is_refused(start):
+    with pytest.raises(ValueError, match="nope"):
+        PlanSpace(graph_of(GRAPH), parts=["weight_bits"], start=start)
+    with pytest.raises(ValueError, match="nope"):
+        PlanSpace(graph_of(GRAPH), parts=["keep_ratio", "weight_bits"]).counts(start)

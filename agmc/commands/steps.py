@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from torch import nn
 
 from agmc.data import Splits
 from agmc.fine_tuning import show_epochs
+from agmc.graph.program_json import program_to_json
 from agmc.job import Job
-from agmc.measure import Measurement, measure
+from agmc.measure import Measurement, graph_of, measure
 from agmc.report.progress import Progress
 from agmc.report.table import Table
+from agmc.search.run_key import run_key
 from agmc.training import Execution, Team, train_base
-from agmc.whole_file import digest_of
 
 _log = logging.getLogger("agmc")
 
@@ -61,9 +63,10 @@ def train_network(
     """Trains on the train split, or takes the trained network from the cache."""
     recipe = job.make("train")
     progress.stage("train", total=recipe.epochs, unit="epoch")
-    key = f"{job.network} {splits.num_classes} {splits.image_shape[0]}"
-    if job.weights is not None:
-        key += f" from {digest_of(Path(job.weights).expanduser())}"
+    key = ""
+    if job.cache is not None:  # the forward code may be other than it was
+        program = program_to_json(graph_of(model, splits).program)
+        key = run_key(model, splits, program=json.dumps(program))
     train_base(
         model,
         splits,

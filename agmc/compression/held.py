@@ -30,18 +30,19 @@ class Held:
 
     def __init__(self, network: GraphNetwork, sparse: Collection[str]) -> None:
         self._steps = []
-        self._zeros = []
+        # Codes are buffers, and do not move.
+        self._zeros = [
+            (weight, weight.detach() == 0)
+            for name, weight in network.named_parameters()
+            if layer_name(name) in sparse
+        ]
         for operation in network.program.operations:
             if operation.op == SHARED:
                 _average(network, operation)
             if operation.op not in (PER_CHANNEL, PER_TENSOR):
                 continue
-            rounded, scale = (name_of(arg) or "" for arg in operation.args[:2])
-            step = network.get_parameter(scale)
+            step = network.get_parameter(name_of(operation.args[1]) or "")
             self._steps.append((step, _LEAST_SHARE * step.detach().clone()))
-            if layer_name(rounded) in sparse:
-                weight = network.get_parameter(rounded)
-                self._zeros.append((weight, weight.detach() == 0))
 
     @torch.no_grad()
     def __call__(self, step: int, num_steps: int) -> None:

@@ -77,7 +77,7 @@ def first_order_taylor(part: Part) -> Tensor | None:
             f"the Taylor importance of {part.name} needs gradients: hand those of "
             "`gradients(model, batches)` to the Pruner"
         )
-    product = part.gradient * part.value
+    product = part.gradient.to(part.value) * part.value
     return product.square().movedim(part.dim, 0).flatten(1).sum(1)
 
 

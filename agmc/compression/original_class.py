@@ -40,9 +40,14 @@ def in_original_class(
         return small
     single = isinstance(example_input, Tensor)
     inputs = (example_input,) if single else tuple(example_input)
-    candidate = _copy_with(model, small)
-    _mend_attributes(candidate, small)
-    problem = _problem(model, candidate, small, inputs)
+    candidate: nn.Module = small
+    try:
+        candidate = _copy_with(model, small)
+        _mend_attributes(candidate, small)
+    except Exception as error:  # what the model holds may not be for copying
+        problem: str | None = f"it cannot be copied: {_line(error)}"
+    else:
+        problem = _problem(model, candidate, small, inputs)
     if problem is not None:
         logging.getLogger(__name__).info(
             "%s is rebuilt from its graph, since its own code does not fit fewer "

@@ -10,6 +10,13 @@ from agmc.graph.operators import overload_of
 from agmc.graph.program import Operation, refs_in
 from agmc.graph.widths import Widths
 
+#: Views that turn the order of elements, and what copies such a view but no other.
+_TURNS = frozenset(
+    {"transpose", "permute", "t", "mT", "movedim", "moveaxis", "swapaxes", "swapdims"}
+    | {"expand", "expand_as"}
+)
+_COPIES_OF_TURNED = frozenset({"contiguous", "reshape", "flatten"})
+
 
 class ActivationMemory:
     """The most bytes that activations take at one time, for one input.
@@ -44,10 +51,13 @@ class ActivationMemory:
             for name in operation.refs():
                 last[name] = max(step, last.get(name, 0))
         born = dict.fromkeys(graph.program.inputs, 0)
+        at = {operation.name: step for step, operation in enumerate(operations)}
         dies: dict[str, int] = {}
         for step, operation in enumerate(operations):
             if operation.name in row and home[operation.name] == operation.name:
-                born[operation.name] = step
+                # One of several results is there as soon as they all are.
+                picks = operation.kind == "getitem"
+                born[operation.name] = at[next(operation.refs())] if picks else step
         for name, owner in home.items():
             dies[owner] = max(dies.get(owner, 0), last.get(name, born.get(owner, 0)))
         if removable:
@@ -112,20 +122,41 @@ def _linear_elements(
 def _homes(graph: ModelGraph) -> dict[str, str]:
     """Every value -> the activation whose memory it lies in: its own, but for views."""
     home = {name: name for name in graph.program.inputs}
+    turned: set[str] = set()  # their elements lie in another order in memory
     for operation in graph.program.operations:
         source = next((n for n in operation.refs() if n in home), None)
-        viewing = source is not None and is_view(operation)
+        viewing = source is not None and is_view(graph, operation)
+        if source in turned and operation.kind in _COPIES_OF_TURNED:
+            viewing = False
+        if viewing and (source in turned or operation.kind in _TURNS):
+            turned.add(operation.name)
         home[operation.name] = home[str(source)] if viewing else operation.name
     return home
 
 
-def is_view(operation: Operation) -> bool:
-    """Whether the result lies in the memory of the first argument."""
-    if operation.kind in ("getitem", "dropout", "feature_dropout", "contiguous"):
+def is_view(graph: ModelGraph, operation: Operation) -> bool:
+    """Whether the result lies in the memory of the first argument.
+
+    That of `contiguous`, `reshape` and `flatten` does where they need not copy.
+
+    Args:
+        graph: the operation is of it.
+        operation: any.
+    """
+    if operation.kind in ("dropout", "feature_dropout"):
         return True
-    if operation.kind in ("reshape", "flatten"):  # copy only where they must
+    if operation.kind in _COPIES_OF_TURNED:
         return True
+    source = next(operation.refs(), "")
+    if operation.kind == "getitem":  # one of several results
+        made = graph.program.by_name.get(source)
+        return made is not None and is_view(graph, made)
     function = overload_of(operation.op)
-    return function is not None and any(
+    if function is None or not any(
         result.alias_info is not None for result in function._schema.returns
-    )
+    ):
+        return False
+    known = [graph.tensors.get(name) for name in (source, operation.name)]
+    one, other = (None if spec is None else spec.dtype for spec in known)
+    # `to` copies where it changes the type; `view` does not.
+    return operation.kind != "to" or one is None or one == other

@@ -10,7 +10,7 @@ import numpy as np
 from agmc.cost.storage import packed_json, tensor_record
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.presence import Presence
-from agmc.graph.program import program_to_json
+from agmc.graph.program_json import program_to_json
 
 #: What stands around description and data in the file.
 _HEADER_BYTES = 256

@@ -122,7 +122,7 @@ class EnergyModel:
             mac, byte = found
             if operation.name in heads:
                 self._per_mac[heads[operation.name], row] += mac
-            if is_view(operation):
+            if is_view(graph, operation):
                 continue
             for name in (*operation.refs(), operation.name):
                 if name in tensors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,11 @@ Shape = tuple[int, int, int]
 #: Milliseconds, in the order of `RUNTIMES`, and how many measurements each is the mean
 #: of.
 Entry = tuple[tuple[float, ...], int]
+#: What a text that is no table can bring about.
+_BROKEN = (
+    *(LookupError, TypeError, AttributeError),
+    *(ValueError, ArithmeticError, RecursionError),
+)
 
 
 @dataclass
@@ -67,9 +73,11 @@ class LatencyTable:
                 for a, b, c, *means, times in rows:
                     if len(means) != len(RUNTIMES):
                         raise ValueError("of an earlier version")
+                    if not all(0 <= float(x) < math.inf for x in means) or times < 1:
+                        raise ValueError(f"{times} times {means} ms for {family}")
                     shape = int(a), int(b), int(c)
                     entries[shape] = tuple(map(float, means)), int(times)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except _BROKEN as error:
             raise ValueError(
                 f"no latency table ({error}); remove the file and run `agmc profile`"
             ) from error

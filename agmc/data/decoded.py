@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 _NUM_THREADS = 2
 _CHUNK = 256
 # Part of the key: raise it when the same files come out as other pixels.
-_REVISION = 1
+_REVISION = 2
 # What reading a damaged entry can raise.
 _DAMAGE = (
     *(OSError, ValueError, EOFError, KeyError, AttributeError, TypeError),
@@ -95,7 +95,7 @@ def decode(files: Sequence[ImageFile], size: int) -> np.ndarray:
 def _read(path: str, size: int) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            rgb = image.convert("RGB")
+            rgb = _in_8_bits(image).convert("RGB")
             if rgb.size != (size, size):
                 rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
             return np.asarray(rgb).transpose(2, 0, 1)
@@ -105,6 +105,19 @@ def _read(path: str, size: int) -> np.ndarray:
         ) from error
 
 
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """The image; of 16 bits a pixel the upper eight, which `convert` would clip.
+
+    Raises:
+        ValueError: the range of its pixels is unknown.
+    """
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode}")
+    return image
+
+
 def _key(files: Sequence[ImageFile], size: int) -> str:
     digest = hashlib.blake2b(f"{_REVISION} {size}".encode(), digest_size=12)
     # Of a path the last three parts: split, class and file name.
@@ -112,7 +125,8 @@ def _key(files: Sequence[ImageFile], size: int) -> str:
         f"{'/'.join(path.rsplit(os.sep, 3)[-3:])}\0{num_bytes} {modified}\n"
         for path, num_bytes, modified in files
     ]
-    digest.update("".join(lines).encode())
+    # Names that are no text in UTF-8 come as surrogates.
+    digest.update("".join(lines).encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

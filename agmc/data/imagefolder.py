@@ -46,7 +46,9 @@ def load_imagefolder(
         search_share: of each class of `train`, the last in file-name order, in (0, 1).
         classes: names of those to take; None: all.
         cache: folder for the decoded images; None: decode each time.
-        memory_limit_gb: refuse sets that need more than this, in 1e9 bytes.
+        memory_limit_gb: refuse sets whose pixels need more than this, in 1e9 bytes;
+            twice that is needed while they are read, and four times that of a split
+            that is evaluated.
 
     Returns:
         RGB images.

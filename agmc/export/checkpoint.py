@@ -4,7 +4,7 @@ The file is safetensors (https://github.com/huggingface/safetensors) with the me
 `{"format": "agmc", "version": "2"}` and two tensors, both uint8 of one dimension:
 
 - `description`: JSON through zlib, an object with `program` (the operations, see
-  `agmc.graph.program.program_to_json`), `info` (what the writer wants to say),
+  `agmc.graph.program_json.program_to_json`), `info` (what the writer wants to say),
   `tensors` (a record for each of the program's `parameters`, then each of its
   `buffers`) and `crc32` (of `data`, as zlib counts it).
 - `data`: the payloads of these tensors, in the same order, nothing between them. Each
@@ -57,7 +57,8 @@ from agmc.export.quantized_weights import check_codebooks, quantizers
 from agmc.export.stored_tensor import StoredTensor, codes_of, store
 from agmc.export.words import DTYPES, from_codes, is_finite, to_codes
 from agmc.graph.network import GraphNetwork, tensors_of
-from agmc.graph.program import Program, program_from_json, program_to_json
+from agmc.graph.program import Program
+from agmc.graph.program_json import program_from_json, program_to_json
 from agmc.graph.trace import trace
 from agmc.whole_file import write_whole
 
@@ -76,7 +77,8 @@ def save(
     """Writes a network whole or not at all.
 
     Args:
-        module: what `agmc.compress` or `agmc.load` returned; any other network with an
+        module: what `agmc.compress` or `agmc.load` returned, trained on perhaps; any
+            other network, and one of these whose layers were exchanged since, with an
             `example_input` to trace it.
         path: of the file.
         example_input: a Tensor or a tuple of Tensors, batch first.
@@ -109,6 +111,11 @@ def to_bytes(
     check_entropy(entropy)
     program, constants = _program_of(module, example_input)
     tensors = {**constants, **tensors_of(module)}
+    if gone := [name for name in _names(program) if name not in tensors]:
+        raise ValueError(
+            f"the network has no {gone[0]} any more, it was changed since it was "
+            "compressed: hand in example_input=..."
+        )
     try:
         described = dict(info or {})
         json.dumps(described)

@@ -69,14 +69,14 @@ class DeployedNetwork(GraphNetwork):
         network: left as it was.
 
     Attributes:
-        weights: name of a parameter -> its codes; of weights on an even grid of at most
-            8 bits.
+        codes_of_weights: name of a parameter -> its codes; of weights on an even grid
+            of at most 8 bits.
     """
 
     def __init__(self, network: GraphNetwork) -> None:
         made, weights = _made(network)
         super().__init__(made.program, state_of(made))
-        self.weights = weights
+        self.codes_of_weights = weights
         floats = _read_with_floats(made.program, weights)
         self._grids = {
             op.name: (

@@ -84,7 +84,7 @@ def save_onnx(
                 )
             if deployed is not None:
                 model = onnx.load(partial)
-                with_integers(model, deployed.weights, int4=int4)
+                with_integers(model, deployed.codes_of_weights, int4=int4)
                 onnx.save(model, partial)
             difference = compare_onnx(module, partial, inputs)
         except Exception as error:  # exporter and runtime raise many kinds

@@ -75,7 +75,7 @@ def capture(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> Captu
     try:
         pair = _run(model, inputs, names, 2)
         most = 4 * len(pair.operations) + 100  # a loop over the batch would be endless
-        found = _run(model, inputs, names, _batch(model, inputs), most=most)
+        found = _run(model, inputs, names, _batch(model, inputs, pair), most=most)
         if _alike(found, pair):
             return found
     except ValueError:
@@ -85,10 +85,11 @@ def capture(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> Captu
     return one
 
 
-def _batch(model: nn.Module, inputs: Sequence[Tensor]) -> int:
-    """A size that no other size is a multiple of."""
+def _batch(model: nn.Module, inputs: Sequence[Tensor], pair: Capture) -> int:
+    """A size that no other size or number in the forward code is a multiple of."""
     tensors = (*model.parameters(), *model.buffers(), *inputs)
     sizes = {size for tensor in tensors for size in tensor.shape}
+    sizes.update(leaf for leaf in _leaves(pair) if _is_whole(leaf))
     return next(p for p in _PRIMES if all(size % p or not size for size in sizes))
 
 

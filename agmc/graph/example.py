@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,7 @@ def checked_inputs(
         ValueError: they are no Tensors or not as many as the network takes, or a
             weight of the network is not finite.
     """
-    if isinstance(example_input, Mapping):
+    if isinstance(example_input, Mapping) or not isinstance(example_input, Iterable):
         raise ValueError(
             f"example_input (=a {type(example_input).__name__}) must be a Tensor or a "
             "tuple of Tensors; wrap the network in one that takes these"

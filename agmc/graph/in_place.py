@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from agmc.graph.model_graph import TensorSpec
 from agmc.graph.operators import HIDDEN_ALIASES, operator_of, overload_of
 from agmc.graph.program import Operation, Ref, map_refs
 
+#: They give truth values, and written in place numbers of the target's type.
+_TRUTHS = frozenset(
+    {
+        *("eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal"),
+        *("greater", "greater_equal"),
+        *("logical_and", "logical_or", "logical_xor", "logical_not"),
+    }
+)
+
 
 def without_writes(
-    operations: Sequence[Operation], outputs: Any
-) -> tuple[list[Operation], Any]:
+    operations: Sequence[Operation], outputs: Any, tensors: Mapping[str, TensorSpec]
+) -> tuple[list[Operation], Any, dict[str, TensorSpec]]:
     """The same computation with `relu` for `relu_`, `add` for `add_`, and so on.
 
     What is read after a write is the written value, so later readers are pointed to
     the result of the replaced operation. A write into a slice of something is followed
-    by an operation that puts the slice back (slice_scatter, select_scatter).
+    by an operation that puts the slice back (slice_scatter, select_scatter). What is
+    written takes the type of what it is written into, where that is another by `to`.
 
     Args:
         operations: in execution order.
         outputs: tree of `Ref` that the network returns.
+        tensors: what is known of values, parameters and buffers, by name.
 
     Returns:
-        The operations and the outputs.
+        The operations, the outputs and `tensors` with what is new among the values.
 
     Raises:
         ValueError: a value is read after something that shares its memory was written
@@ -37,6 +49,7 @@ def without_writes(
     stale: dict[str, str] = {}  # value -> the operation that wrote into its memory
     slices: dict[str, Operation] = {}
     result = []
+    tensors = dict(tensors)
 
     def current(name: str) -> Ref:
         name = renamed.get(name, name)
@@ -79,10 +92,18 @@ def without_writes(
                 if home == memory[first] and other not in (first, operation.name):
                     stale.setdefault(other, operation.name)
             point_to(operation.name, first)
+            own = tensors[first]
+            if (kind := _type_of_result(operation, first, tensors)) != own.dtype:
+                made = f"{operation.name}_before_to"
+                tensors[made] = replace(own, dtype=kind)
+                result.append(replace(operation, name=made))
+                to = (Ref(made), getattr(torch, own.dtype))
+                operation = replace(operation, op="aten.to.dtype", args=to, kwargs={})
             result.append(operation)
             for scatter in _put_back(slices, first, operation.name):
                 whole = next(scatter.refs())
                 stale.pop(whole, None)
+                tensors[scatter.name] = tensors[whole]
                 memory[scatter.name] = memory[first]
                 point_to(scatter.name, whole)
                 result.append(scatter)
@@ -90,7 +111,7 @@ def without_writes(
         if operation.kind in ("slice", "select"):
             slices[operation.name] = operation
         result.append(operation)
-    return result, map_refs(outputs, current)
+    return result, map_refs(outputs, current), tensors
 
 
 def _put_back(
@@ -109,6 +130,22 @@ def _put_back(
             args=(Ref(part), Ref(source), *cut.args[1:]),
         )
         source = name
+
+
+def _type_of_result(
+    operation: Operation, into: str, tensors: Mapping[str, TensorSpec]
+) -> str:
+    """Without the write; with it, it is that of what is written into."""
+    own = tensors[into].dtype
+    if operation.kind in _TRUTHS:
+        return "bool"
+    others = [tensors[name].dtype for name in operation.refs() if name in tensors]
+    if operation.kind == "expand_as":  # it was a copy
+        return others[0]
+    found = getattr(torch, own)
+    for other in others:
+        found = torch.promote_types(found, getattr(torch, other))
+    return str(found).removeprefix("torch.")
 
 
 def _writes(operation: Operation) -> bool:

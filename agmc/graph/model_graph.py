@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import networkx
 import numpy as np
 from torch import Tensor, nn
 
 from agmc.graph.network import tensors_of
 from agmc.graph.program import Operation, Program
+
+if TYPE_CHECKING:  # slow to load, and only `to_networkx` needs it
+    import networkx
 
 
 @dataclass(frozen=True)
@@ -200,6 +203,8 @@ class ModelGraph:
 
         Inputs come first; node and edge order is execution order.
         """
+        import networkx
+
         result = networkx.MultiDiGraph()
         for name in self.tensors:
             result.add_node(name, spec=self.tensors[name])

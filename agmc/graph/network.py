@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -51,6 +52,8 @@ class GraphNetwork(nn.Module):
         super().__init__()
         self.program = program
         self.info: dict[str, Any] = {}
+        self._steps: list[_Step] = []
+        self._stored: tuple[str, ...] = ()
         if missing := [
             name for name in program.parameters + program.buffers if name not in state
         ]:
@@ -96,15 +99,15 @@ class GraphNetwork(nn.Module):
         self._stored = tuple(name for name in stored if name in read_directly)
 
     def forward(self, *inputs: Tensor) -> Any:
-        """Inputs and outputs are those of the traced network."""
-        if len(inputs) != len(self.program.inputs):
-            raise ValueError(
-                f"the network takes {len(self.program.inputs)} inputs, "
-                f"got {len(inputs)}"
-            )
+        """Inputs and outputs are those of the traced network.
+
+        Raises:
+            ValueError: the program does not take such inputs.
+        """
+        self.program.check_inputs(inputs)
         values: dict[str, Any] = dict(zip(self.program.inputs, inputs, strict=True))
         for name in self._stored:
-            values[name] = _find(self, name)
+            values[name] = attrgetter(name)(self)
         for step in self._steps:
             values[step.operation.name] = self._run(step, values)
             for name in step.frees:
@@ -265,10 +268,7 @@ def _container(network: nn.Module, path: str) -> nn.Module:
     for name in filter(None, path.split(".")):
         if name not in network._modules:
             if hasattr(network, name):
-                raise ValueError(
-                    f"a layer cannot be called {name!r}: GraphNetwork itself has an "
-                    "attribute of this name; rename the layer"
-                )
+                raise _taken(name)
             network.add_module(name, nn.Module())
         network = network._modules[name]  # type: ignore[assignment]
     return network
@@ -278,6 +278,8 @@ def _place(network: nn.Module, name: str, value: Tensor) -> None:
     parent = _container(network, name.rpartition(".")[0])
     key = name.rpartition(".")[2]
     expected = parent._parameters.get(key, parent._buffers.get(key))
+    if expected is None and hasattr(parent, key):
+        raise _taken(key)
     if expected is not None and expected.shape != value.shape:
         raise ValueError(
             f"{name} has shape {tuple(value.shape)}, its layer takes "
@@ -289,6 +291,8 @@ def _place(network: nn.Module, name: str, value: Tensor) -> None:
         parent.register_buffer(key, value)
 
 
-def _find(network: nn.Module, name: str) -> Tensor:
-    path, _, key = name.rpartition(".")
-    return getattr(network.get_submodule(path), key)
+def _taken(name: str) -> ValueError:
+    return ValueError(
+        f"a layer or parameter cannot be called {name!r}: GraphNetwork itself has an "
+        "attribute of this name; rename it"
+    )

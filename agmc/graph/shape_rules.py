@@ -32,6 +32,9 @@ def reshape(labels: Labels, operation: Operation) -> None:
     name, label = source_of(labels, operation)
     if label is None:
         return
+    if operation.op == "aten.view.dtype":
+        labels.leave_alone(operation, "it reads their memory as another type")
+        return
     old, new = labels.shape(name), labels.shape(operation.name)
     sizes = operation.args[1] if operation.kind in ("view", "reshape") else ()
     found = _moved(labels, label, old, new)

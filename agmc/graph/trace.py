@@ -38,16 +38,14 @@ def trace(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> ModelGr
     trained = dict(model.named_parameters())
     state: dict[str, Tensor] = {**captured.constants, **own, **trained}
     with_size = _BatchSize(captured, state)
-    operations, outputs = without_writes(
+    tensors = {n: with_size.spec(spec) for n, spec in captured.tensors.items()}
+    operations, outputs, tensors = without_writes(
         [with_size.operation(operation) for operation in captured.operations],
         with_size.arguments(captured.outputs),
+        {name: _tensor_spec(value) for name, value in state.items()} | tensors,
     )
     for operation in operations:
         _check_operator(operation, captured.sources)
-    tensors = {n: with_size.spec(spec) for n, spec in captured.tensors.items()}
-    for operation in operations:
-        if operation.kind in ("slice_scatter", "select_scatter"):
-            tensors.setdefault(operation.name, tensors[next(operation.refs())])
     operations = without_unread([*with_size.made(), *operations], outputs)
     read = {name for operation in operations for name in operation.refs()}
     read.update(refs_in(outputs))
@@ -58,6 +56,7 @@ def trace(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> ModelGr
         outputs=outputs,
         parameters=tuple(name for name in trained if name in read),
         buffers=tuple(n for n in (*own, *captured.constants) if n in read),
+        one_at_a_time=captured.batch == 1,
     )
     known = {*captured.inputs, *(operation.name for operation in operations)}
     live = {name: spec for name, spec in tensors.items() if name in known}
@@ -168,6 +167,10 @@ def _positions(program: Program, state: Mapping[str, Tensor]) -> dict[str, np.nd
         for name in list(operation.refs())[1:]
         if name in program.buffers
     }
+
+
+def _tensor_spec(value: Tensor) -> TensorSpec:
+    return TensorSpec(tuple(value.shape), str(value.dtype).removeprefix("torch."))
 
 
 def _parameter_spec(value: Tensor, trainable: bool) -> ParameterSpec:

@@ -19,7 +19,7 @@ _PRODUCTS = frozenset(
 #: Operators that multiply and add in ways that nothing here counts.
 _UNCOUNTED = frozenset(
     {
-        *("tensordot", "bilinear", "inner", "addmv"),
+        *("tensordot", "bilinear", "inner", "addmv", "convolution", "_convolution"),
         *("addbmm", "chain_matmul", "linalg_multi_dot", "linalg_matmul", "cdist"),
         *("_native_multi_head_attention", "conv_tbc"),
         *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell"),
@@ -99,11 +99,9 @@ class Widths:
             )
         return self._activations(counts)
 
-    def macs_by_operation(
-        self, counts: np.ndarray, kept: np.ndarray | None = None
-    ) -> dict[str, int]:
+    def macs_by_operation(self, counts: np.ndarray) -> dict[str, int]:
         """Operation name -> multiply-adds for one input, of one plan."""
-        macs = self.macs(counts, kept)
+        macs = self.macs(counts)
         return {n: int(value) for n, value in zip(self.operations, macs, strict=True)}
 
     def size_form(self, size: _Size) -> tuple[float, np.ndarray]:
@@ -206,7 +204,8 @@ def _factors(graph: ModelGraph, operation: Operation) -> list[list[_Size | int]]
         # The whole weight is applied at every position.
         place = names[0] if kind in _TRANSPOSED else operation.name
         shape = graph.tensors[place].shape
-        features = len(shape) - 1 if kind == "linear" else 1
+        spatial = 0 if kind == "linear" else len(_shape(graph, names[1])) - 2
+        features = len(shape) - 1 - spatial
         return [
             [
                 *_sizes(graph, names[1]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -73,11 +74,12 @@ def build(
     """
     checks.positive(num_classes=num_classes)
     if name in _OWN:
-        return _OWN[name](num_classes=num_classes, in_channels=in_channels, **arguments)
+        shape = {"num_classes": num_classes, "in_channels": in_channels}
+        return _called(name, _OWN[name], **shape, **arguments)
     if ":" in name:
         if in_channels != 3:
             arguments["in_channels"] = in_channels
-        return _call(name, num_classes=num_classes, **arguments)
+        return _imported(name, num_classes=num_classes, **arguments)
     return _torchvision(name, num_classes, in_channels, arguments)
 
 
@@ -99,12 +101,11 @@ def _torchvision(
             f"one of {', '.join(_OWN)} or your own as package.module:callable"
         )
     arguments = {**_TORCHVISION_ARGUMENTS.get(plain, {}), **arguments}
-    return torchvision.models.get_model(
-        plain, weights=None, num_classes=num_classes, **arguments
-    )
+    build = functools.partial(torchvision.models.get_model, plain, weights=None)
+    return _called(name, build, num_classes=num_classes, **arguments)
 
 
-def _call(name: str, **arguments: Any) -> nn.Module:
+def _imported(name: str, **arguments: Any) -> nn.Module:
     module_name, _, attribute = name.partition(":")
     try:
         function = importlib.import_module(module_name)
@@ -115,14 +116,20 @@ def _call(name: str, **arguments: Any) -> nn.Module:
             f"model {name!r} cannot be imported ({error}); expected "
             "package.module:callable with the package on PYTHONPATH"
         ) from error
-    try:
-        model = function(**arguments)  # type: ignore[operator]
-    except TypeError as error:
-        raise ValueError(
-            f"model {name!r} cannot be called with {', '.join(arguments)} ({error})"
-        ) from error
+    model = _called(name, function, **arguments)  # type: ignore[arg-type]
     if not isinstance(model, nn.Module):
         raise ValueError(
             f"model {name!r} returned a {type(model).__name__}, not a torch.nn.Module"
         )
     return model
+
+
+def _called(
+    name: str, function: Callable[..., nn.Module], **arguments: Any
+) -> nn.Module:
+    try:
+        return function(**arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"model {name!r} cannot be called with {', '.join(arguments)} ({error})"
+        ) from error

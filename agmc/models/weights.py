@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from agmc.models.registry import build
+from agmc.tensor_file import separate
 from agmc.whole_file import write_whole
 
 _LOG = logging.getLogger(__name__)
@@ -69,7 +70,8 @@ def load_weights(
     path = Path(path).expanduser()
     state = _read(path)
     own = model.state_dict()
-    if state and all(name.startswith("module.") for name in state):
+    prefixed = [all(n.startswith("module.") for n in names) for names in (state, own)]
+    if state and prefixed == [True, False]:
         state = {name.removeprefix("module."): value for name, value in state.items()}
     _check_names(path, state, own)
     if other_classes and (numbers := _numbers_of_classes(state, own)):
@@ -151,6 +153,12 @@ def _check_values(
             f"{path}: {name} has shape {theirs}, the model's has {ours}"
             + (f", and {len(different) - 1} more differ" if different[1:] else "")
         )
+    for name, value in state.items():
+        if name in own and value.is_floating_point() != own[name].is_floating_point():
+            raise ValueError(
+                f"{path}: {name} is of type {value.dtype}, the model's of "
+                f"{own[name].dtype}; is it a quantised checkpoint?"
+            )
     broken = [
         name
         for name, value in state.items()
@@ -197,5 +205,4 @@ def _first_line(error: Exception) -> str:
 
 def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Writes the state dict as safetensors, whole or not at all."""
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    write_whole(path, safetensors.torch.save(state))
+    write_whole(path, safetensors.torch.save(separate(model.state_dict())))

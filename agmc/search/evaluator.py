@@ -157,13 +157,11 @@ class Evaluator:
     def _repaired(self, plan: Plan) -> GraphNetwork:
         """What channels and zeros of a plan leave, on the device."""
         small = self._pruner.prune(plan)
-        channels = all(ratio == 1 for ratio in plan.keep_ratio.values())
-        whole = channels and not plan.sparsity and not plan.dropped
-        if self._reconstruction is not None and not whole:
+        if self._reconstruction is not None and plan.removes:
             self._reconstruction.apply(small, self._pruner.kept_positions(plan))
         sparsify(small, plan.sparsity)
         self._execution.place(small)
-        if self._recalibration is not None and not whole:
+        if self._recalibration is not None and plan.removes:
             recalibrate_batch_norm(
                 small, self._recalibration, execution=self._execution
             )

@@ -95,7 +95,7 @@ def find_plan(
     in the plan that it would have ended in without the interruption.
 
     Args:
-        model: a trained network; not touched.
+        model: a trained network; what it computes is not touched.
         data: `train` recalibrates batch norm, `search` drives the reward, `test` is
             not read.
         budget: what may be kept, "macs:0.5", or several of that, ["macs:0.5",
@@ -146,9 +146,9 @@ def find_plan(
     build_agent = _choose("agent", agent, AGENTS)
     if space is not None:
         graph = space.graph
+    home = next((weight.device for weight in model.parameters()), None)
     if graph is None:
-        device = next((weight.device for weight in model.parameters()), None)
-        graph = trace(model, data.example_input().to(device))
+        graph = trace(model, data.example_input().to(home))
     if space is None:
         space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, round_to=round_to)
     quantization = quantization or Quantization()
@@ -236,6 +236,8 @@ def find_plan(
         raise RewardError(f"{failure}; the plan is in {path}", failure.plan) from (
             failure.__cause__
         )
+    finally:
+        model.to(home)
     policy.keep(acting, observe, run=run)
     return found
 

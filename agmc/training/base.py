@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from agmc.data import Splits
+from agmc.tensor_file import separate
 from agmc.training.execution import Execution
 from agmc.training.fit import REVISION, EpochRecord, Recipe, fit
 from agmc.training.team import Team
@@ -144,9 +145,5 @@ def _finite(value: torch.Tensor) -> bool:
 
 
 def _save(module: nn.Module, path: Path) -> None:
-    state = {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in module.state_dict().items()
-    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, safetensors.torch.save(state))
+    write_whole(path, safetensors.torch.save(separate(module.state_dict())))

@@ -131,7 +131,9 @@ def _whole_batch_norm(norm: _BatchNorm, x: Tensor) -> Tensor:
         with torch.no_grad():
             assert norm.num_batches_tracked is not None
             norm.num_batches_tracked.add_(1)
-            share = norm.momentum or 1.0 / float(norm.num_batches_tracked)
+            share = norm.momentum
+            if share is None:
+                share = 1.0 / float(norm.num_batches_tracked)
             norm.running_mean.lerp_(mean, share)
             norm.running_var.lerp_(variance * count / (count - 1), share)
     y = centred * torch.rsqrt(variance + norm.eps).view(shape)

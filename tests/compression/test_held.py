@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from quantized_nets import all_bits, network_of
 
 from agmc.compression.held import Held
 from agmc.compression.quantize import Quantization
 from agmc.compression.sparsify import sparsify
+from agmc.plan import Plan
 
 
 def test_zeros_stay_and_step_sizes_stay_positive():
@@ -46,3 +48,19 @@ def test_numbers_of_a_codebook_move_as_their_members_on_average():
         counts = torch.bincount(sums.get_buffer(f"{layer}.codes").flatten())[first:]
         both = [n.get_parameter(f"{layer}.codebook").grad for n in (sums, means)]
         assert torch.allclose(both[0] / counts, both[1], rtol=1e-5)
+
+
+def test_zeros_of_a_layer_without_bits_stay_too():
+    network, inputs = network_of("residual")
+    sparsity = {"conv1": 0.5, "conv2": 0.25}
+    sparsify(network, sparsity)
+    plan = Plan({}, sparsity=sparsity, weight_bits={"conv1": 4})
+    quantized = Quantization().apply(network, plan, inputs)
+    held = Held(quantized, sparsity)
+    with torch.no_grad():
+        for parameter in quantized.parameters():
+            parameter.sub_(1.0)
+    held(1, 10)
+    for layer, share in sparsity.items():
+        weight = quantized.get_parameter(f"{layer}.weight")
+        assert (weight == 0).float().mean() == pytest.approx(share, abs=0.01)

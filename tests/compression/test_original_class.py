@@ -116,3 +116,25 @@ def test_modules_in_two_places_keep_real_weights():
         assert all(type(p.data) is torch.Tensor for p in model.parameters())
     assert not hasattr(net, "seen") and net.calls == 0
     assert small(x).shape == (2, 4, 8, 8)
+
+
+class KeepsAnActivation(nn.Module):
+    """As networks for class activation maps do; such a tensor cannot be copied."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 2)
+
+    def forward(self, x):
+        self.features = self.conv(x).relu()
+        return self.head(self.features.mean((2, 3)))
+
+
+def test_what_cannot_be_copied_is_rebuilt_from_its_graph(caplog):
+    torch.manual_seed(0)
+    net, x = KeepsAnActivation(), torch.randn(2, 3, 6, 6)
+    net(x)  # in training
+    with caplog.at_level(logging.INFO):
+        small = compress(net, Plan({}), x)
+    assert isinstance(small, GraphNetwork) and "cannot be copied" in caplog.text
+    assert relative_error(small(x), net.eval()(x)) < 1e-6

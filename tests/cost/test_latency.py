@@ -132,7 +132,10 @@ def test_the_file_gives_the_table_back(graph) -> None:
     table = filled(graph, blocked)
     assert LatencyTable.from_json(table.to_json()) == table
     earlier = '{"machine": {}, "entries": {"conv2d": [[1, 2, 3, 0.5, 0.5, 1]]}}'
-    for damaged in ("", "[]", earlier, '{"machine": {}, "entries": {"conv2d": [[1]]}}'):
+    start = '{"machine": {}, "entries": {"conv2d": [['
+    ends = ("1]]}}", "1, 2, 3, NaN, 1, 1, 1]]}}", "1, 2, 3, 1, -1, 1, 1]]}}")
+    ends += ("1, 2, 3, 1, 1, 1, 0]]}}", "Infinity, 2, 3, 1, 1, 1, 1]]}}", 5000 * "[")
+    for damaged in ("", "[]", earlier, *(start + end for end in ends)):
         with pytest.raises(ValueError, match="no latency table"):
             LatencyTable.from_json(damaged)
 

@@ -207,3 +207,25 @@ def test_some_classes_alone_are_read(root):
         ValueError, match="there is no class 'dog'; there are ant, bee, "
     ):
         load(root, classes=["ant", "dog"])
+
+
+def test_of_16_bits_the_upper_eight_are_taken(root):
+    pixels = np.full((4, 4), 40 * 256 + 7, dtype=np.uint16)
+    file = root / "test" / "ant" / "0.png"
+    Image.fromarray(pixels).save(file)
+    assert load(root).test.images[0].unique().tolist() == [40]
+    Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(
+        file.with_suffix(".tiff")
+    )
+    file.unlink()
+    with pytest.raises(ValueError, match="0.tiff cannot be read"):
+        load(root)
+
+
+def test_names_that_are_no_utf_8(root, tmp_path):
+    os.rename(
+        root / "test" / "ant" / "0.png",
+        os.fsencode(root / "test" / "ant") + b"/\xe9.png",
+    )
+    for _ in range(2):
+        assert sorted(red(load(root, cache=tmp_path).test))[0] == 200

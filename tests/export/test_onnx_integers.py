@@ -10,10 +10,13 @@ import torch
 from graph_nets import flat
 from onnx import TensorProto, numpy_helper
 from quantized_nets import all_bits, network_of
+from torch import nn
 
+import agmc
 from agmc.compression.calibration import minmax
 from agmc.compression.quantize import Quantization
 from agmc.export.onnx import onnx_session, save_onnx
+from agmc.plan import Plan
 
 SOME = ("chain", "depthwise", "concat", "flatten_spatial", "sigmoid_gate", "in_place")
 SOME += ("tied_weights", "functional_conv", "computed_weights", "conv_1d", "dropout")
@@ -125,3 +128,31 @@ def test_outputs_of_any_form(tmp_path):
     save_onnx(network, tmp_path / "n.onnx", inputs)
     session = onnx_session(tmp_path / "n.onnx")
     assert len(session.get_outputs()) == len(flat(network(*inputs)))
+
+
+class WeightedSum(nn.Module):
+    """Its parameter has a name that an exporter could want for itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+        self.weights = nn.Parameter(torch.tensor([0.25]))
+
+    def forward(self, x):
+        return self.weights * self.one(x) + self.other(x)
+
+
+def test_a_parameter_called_weights(tmp_path):
+    torch.manual_seed(0)
+    net, x = WeightedSum().eval(), torch.randn(2, 3, 6, 6)
+    bits = {"one": 8, "other": 4}
+    small = agmc.compress(
+        net,
+        Plan({}, weight_bits=bits, act_bits=dict.fromkeys(bits, 8)),
+        x,
+        calibration=[x],
+    )
+    save_onnx(small, tmp_path / "net.onnx", [x])
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    assert abs(got - small(x).detach().numpy()).max() < 0.05

@@ -172,3 +172,13 @@ def test_the_memory_format_of_the_example_counts():
 def test_a_dictionary_of_inputs_is_refused_with_a_way_out():
     with pytest.raises(ValueError, match="wrap the network in one that takes these"):
         trace(conv(3, 4), {"image": images()[0]})
+
+
+@pytest.mark.parametrize("number", [10007, 2 * 10007])
+def test_a_number_of_the_forward_code_is_not_the_size_of_the_batch(number):
+    net = Net(lambda net, x: net.conv(x).mul(number).remainder(2 * number))
+    net.conv = conv(3, 4)
+    inputs = images()
+    graph = quiet_trace(net.eval(), inputs)
+    again = GraphNetwork(graph.program, graph.state_of(net)).eval()
+    assert torch.equal(again(*inputs), net(*inputs))

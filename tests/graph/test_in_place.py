@@ -132,9 +132,65 @@ def test_what_is_written_into_a_slice_is_read_from_the_whole(function):
     assert relative_error(got, expected) == 0
 
 
+def copy_of_floats_into_integers(net, x):
+    y = net.conv(x)
+    tenths = torch.zeros_like(y, dtype=torch.int32)
+    tenths.copy_(y * 10)
+    return y + tenths / 10.0
+
+
+def a_float64_number_for_each(net, x):
+    y = net.conv(x)
+    y -= net.shift
+    return y.relu_() * 2
+
+
+def truths_as_numbers(net, x):
+    y = net.conv(x)
+    z = torch.empty_like(y)
+    z.copy_(y > 0)
+    y.gt_(0.1)
+    return y / 2 + z
+
+
+def a_float64_slice(net, x):
+    y = net.conv(x)
+    y[:, :2] += net.shift[:2]
+    return y.relu_()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        copy_of_floats_into_integers,
+        a_float64_number_for_each,
+        truths_as_numbers,
+        a_float64_slice,
+    ],
+)
+def test_what_is_written_takes_the_type_of_the_target(function):
+    class Shifted(Net):
+        def __init__(self):
+            super().__init__(function, conv=conv(3, 4))
+            shift = torch.linspace(-1, 1, 4, dtype=torch.float64)
+            self.register_buffer("shift", shift[:, None, None])
+
+    torch.manual_seed(0)
+    net, (x,) = Shifted().eval(), images()
+    graph = quiet_trace(net, (x,))
+    got = GraphNetwork(graph.program, graph.state_of(net)).eval()(x)
+    assert got.dtype == net(x).dtype == torch.float32
+    assert relative_error(got, net(x)) < 1e-6
+    for operation in graph.program.operations:
+        if operation.op == "aten.to.dtype":
+            assert graph.tensors[next(operation.refs())].dtype != "float32" or (
+                graph.tensors[operation.name].dtype == "int32"
+            )
+
+
 def test_operators_that_only_look_in_place_are_kept():
     operations = [Operation("y", "aten.__and__.Tensor", (Ref("x"), Ref("x")))]
-    result, outputs = without_writes(operations, (Ref("y"),))
+    result, outputs, _ = without_writes(operations, (Ref("y"),), {})
     assert result == operations and outputs == (Ref("y"),)
 
 
@@ -143,12 +199,14 @@ def test_writes_into_several_values_are_refused():
         Operation("y", "aten._foreach_add_.Scalar", ([Ref("x"), Ref("z")], 1))
     ]
     with pytest.raises(ValueError, match="more than one value"):
-        without_writes(operations, Ref("x"))
+        without_writes(operations, Ref("x"), {})
 
 
 def test_operators_without_another_form_are_refused():
     with pytest.raises(ValueError, match="unknown"):
-        without_writes([Operation("y", "aten.nothing_.default", (Ref("x"),))], Ref("y"))
+        without_writes(
+            [Operation("y", "aten.nothing_.default", (Ref("x"),))], Ref("y"), {}
+        )
 
 
 def test_inplace_modules_of_torch():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 
 import pytest
@@ -9,6 +10,7 @@ from graph_nets import NETS, flat, graph_of, make, quiet_trace, relative_error
 from torch import nn
 
 from agmc.graph.network import GraphNetwork
+from agmc.graph.program_json import program_from_json, program_to_json
 
 
 def rebuilt(name):
@@ -128,3 +130,36 @@ def test_a_layer_named_like_something_of_the_network_itself():
     graph = quiet_trace(net, torch.ones(2, 1, 3, 3))
     with pytest.raises(ValueError, match="cannot be called 'program'"):
         GraphNetwork(graph.program, net.state_dict())
+
+
+class OneByOne(nn.Module):
+    """Goes through a batch one by one, so its size cannot be left free."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, x):
+        y = self.conv(x).mean((2, 3))
+        return self.head(torch.stack([row / row.norm() for row in y]))
+
+
+def test_what_was_traced_for_one_input_takes_no_more(caplog):
+    net, one = OneByOne().eval(), torch.randn(1, 3, 6, 6)
+    graph = quiet_trace(net, [one])
+    again = GraphNetwork(
+        program_from_json(program_to_json(graph.program)), {**graph.state_of(net)}
+    ).eval()
+    assert relative_error(again(one), net(one)) < 1e-6
+    with pytest.raises(ValueError, match="for one input at a time, got 3: its forward"):
+        again(torch.cat([one] * 3))
+
+
+@pytest.mark.parametrize("name", ["info", "program", "_steps", "training"])
+def test_names_that_are_its_own_are_refused(name):
+    net = NETS["chain"]()[0].eval()
+    graph = graph_of("chain")
+    program = dataclasses.replace(graph.program, buffers=(name,))
+    state = {**graph.state_of(net), name: torch.zeros(1)}
+    with pytest.raises(ValueError, match=f"cannot be called '{name}': GraphNetwork"):
+        GraphNetwork(program, state)

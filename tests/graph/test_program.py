@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -12,11 +13,10 @@ from agmc.graph.program import (
     Program,
     Ref,
     map_refs,
-    program_from_json,
-    program_to_json,
     reading,
     refs_in,
 )
+from agmc.graph.program_json import program_from_json, program_to_json
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -147,3 +147,11 @@ def test_reading_other_values():
     assert other.args == (Ref("z"), [Ref("y"), 2]) and other.kwargs == {"k": Ref("z")}
     assert list(other.refs()) == ["z", "y", "z"] and list(add.refs()) == ["x", "y", "x"]
     assert reading(add, lambda name: name) is add
+
+
+def test_keys_of_outputs_stay_what_they_are():
+    graph = graph_of("chain")
+    outputs = {0: graph.program.outputs, 1: [graph.program.outputs], "last": 2}
+    program = dataclasses.replace(graph.program, outputs=outputs)
+    text = json.dumps(program_to_json(program))
+    assert program_from_json(json.loads(text)) == program

@@ -96,3 +96,32 @@ def test_operators_that_nothing_counts_are_refused():
     graph = quiet_trace(net.eval(), images())
     with pytest.raises(ValueError, match="multiply-adds of cdist 'cdist'"):
         Widths(graph)
+
+
+def test_a_convolution_without_a_batch_counts_as_with_one():
+    def forward(net, x, squeeze):
+        y = net.conv(x)
+        y = net.wide(y.squeeze(0)).unsqueeze(0) if squeeze else net.wide(y)
+        return net.head(y.mean((2, 3)))
+
+    counted = []
+    for squeeze in (False, True):
+        net = Net(lambda net, x, s=squeeze: forward(net, x, s))
+        net.conv, net.wide, net.head = conv(3, 4), conv(4, 9), nn.Linear(9, 2)
+        graph = quiet_trace(net.eval(), [x[:1] for x in images()])
+        sizes = np.array([group.size for group in graph.groups])
+        counted.append(Widths(graph).total_macs(sizes).item())
+    assert counted[0] == counted[1] > 0
+
+
+def test_a_convolution_under_another_name_is_no_silent_zero():
+    def forward(net, x):
+        ones, zeros = [1, 1], [0, 0]
+        return torch.convolution(
+            x, net.weight, None, ones, zeros, ones, False, zeros, 1
+        )
+
+    net = Net(forward, weight=nn.Parameter(torch.randn(4, 3, 3, 3)))
+    graph = quiet_trace(net.eval(), images())
+    with pytest.raises(ValueError, match="no closed form counts .* of convolution"):
+        Widths(graph)

@@ -68,3 +68,9 @@ def test_bad_callable_is_one_line(name, word):
 def test_num_classes_must_be_positive():
     with pytest.raises(ValueError, match=r"num_classes \(=0\)"):
         build("resnet20", num_classes=0)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet18", f"{__name__}:wide"])
+def test_arguments_that_a_network_does_not_take_are_one_line(name):
+    with pytest.raises(ValueError, match=f"{name}' cannot be called with .*depths"):
+        build(name, num_classes=10, depths=3)

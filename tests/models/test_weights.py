@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from agmc.models import load_model, load_weights
+from agmc.models import load_model, load_weights, save_weights
 
 
 def tiny(classes: int = 3) -> nn.Module:
@@ -168,3 +168,27 @@ def test_weights_of_other_classes_leave_the_classifiers_fresh(tmp_path, caplog):
     assert torch.equal(again.head.weight, theirs.head.weight)
     with pytest.raises(ValueError, match=r"body.weight has shape \(4, 2\), the model"):
         load_weights(TwoHeads(2, width=3), path, other_classes=True)
+
+
+class Shared(nn.Module):
+    """One layer under two names, inside a child called `module`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module = nn.Sequential(nn.Linear(3, 3))
+        self.module.append(self.module[0])
+
+
+def test_shared_layers_and_children_called_module_come_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, again = Shared(), Shared()
+    save_weights(model, tmp_path / "weights.safetensors")
+    load_weights(again, tmp_path / "weights.safetensors")
+    assert torch.equal(again.module[1].weight, model.module[0].weight)
+
+
+def test_whole_numbers_are_no_weights(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    state["0.weight"] = (100 * state["0.weight"]).to(torch.int8)
+    safetensors.torch.save_file(state, tmp_path / "int8.safetensors")
+    words = ("0.weight", "torch.int8", "float32", "quantised")
+    assert_refused(tmp_path / "int8.safetensors", *words)
