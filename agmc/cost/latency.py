@@ -118,8 +118,6 @@ class LatencyModel:
         counts: np.ndarray,
         kept: np.ndarray | None = None,
         parts: LayerParts | None = None,
-        *,
-        runtime: str = "onnx",
     ) -> np.ndarray:
         """The least number >= `evaluate`, unit by unit, that grows with every count.
 
@@ -127,10 +125,10 @@ class LatencyModel:
         `out' <= out`, where f are its milliseconds: what a budget is held to, so that
         a search may go by "more channels are never faster". More bits are never faster
         either: where integers are slower than floats, that is what both count as.
-        Arguments and result as those of `evaluate`.
+        Arguments and result as those of `evaluate`, in ONNX Runtime.
         """
-        times = self._sum_of_terms(counts, kept, runtime, highest)
-        if parts is not None and runtime == FLOATS:
+        times = self._sum_of_terms(counts, kept, FLOATS, highest)
+        if parts is not None:
             quick = self._sum_of_terms(counts, kept, INTEGERS, highest)
             integers = self._on_integers(parts)
             rounds = self._rounds(parts)  # with fewer bits it would be on integers

@@ -43,11 +43,10 @@ class Cost:
         macs: multiply-adds of convolutions and linear layers for one input; one
             multiplication with its addition counts as 1.
         params: elements of all parameters that the network reads.
-        bytes: size of the saved file (`agmc.save`), within 2 %, and without zeros or
-            bits in the plan never less: all weights and buffers that the network reads,
-            and the description of its operations, within 1.5 kB where weights are from
-            codebooks. Tensors of zeros, as in networks without training, are stored
-            in less.
+        bytes: size of the saved file (`agmc.save`), within 2 % and 1.6 kB, and without
+            zeros or bits in the plan never less: all weights and buffers that the
+            network reads, and the description of its operations. Tensors of zeros, as
+            in networks without training, are stored in less.
         activation_bytes: the most that activations of one input take at one time, see
             `ActivationMemory`.
         bops: bit operations: multiply-adds x bits of the weights x bits of the
@@ -128,7 +127,8 @@ class CostModel:
             counts: kept channels, int [..., num_groups], in the order of the groups.
             parts: zeros and bits of the same plans; None: there are none.
             kept: the blocks that stay, bool [..., num_blocks], in the order of
-                `graph.blocks`; None for all. Leading dimensions broadcast.
+                `graph.blocks`; None for all. All three have the same leading
+                dimensions.
 
         Returns:
             int64 [...], and float64 for `TABLE_METRICS`; never falls when a count, a

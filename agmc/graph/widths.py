@@ -45,7 +45,7 @@ class Widths:
 
     Arguments named `counts` are kept channels, int [..., num_groups], in the order of
     `graph.groups`; `kept` are the blocks that stay, bool [..., num_blocks], in that of
-    `graph.blocks`, None for all. Leading dimensions broadcast, and are those of the
+    `graph.blocks`, None for all. Leading dimensions are the same, and those of the
     results.
     """
 
