@@ -39,6 +39,8 @@ _SPACE = (
     *("parts", "min_keep_ratio", "round_to", "weight_bits", "act_bits", "end_bits"),
     *("max_sparsity", "mapping"),
 )
+#: Groups that every command reads, or the one that trains or searches.
+_NEEDED = {"model", "data", "train", "embedding", "agent", "execution", "tracking"}
 _USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
 
 
@@ -72,6 +74,11 @@ def _run_in_a_team() -> None:
         raise ValueError(
             "torchrun shares the training of one `agmc train` or `agmc compress`; "
             "start anything else, and sweeps, without it"
+        )
+    if "RANK" not in os.environ:
+        raise ValueError(
+            f"WORLD_SIZE (={os.environ['WORLD_SIZE']}) is set and RANK is not: start "
+            "several processes with torchrun, or unset it"
         )
     if os.environ["RANK"] == "0":
         _run()
@@ -126,7 +133,7 @@ def _offer_own_rewards(arguments: Iterable[str]) -> None:
 
 def _as_hydra_reads_it(word: str) -> str:
     """Puts quotes around every `accuracy>=SHARE`, whose signs mean others to Hydra."""
-    return re.sub(r"(?<!['\"\w])accuracy\s*>=[^,\]\s'\"]*", r"'\g<0>'", word)
+    return re.sub(r"(?<!['\"\w])accuracy\s*>=\s*[^,\]\s'\"]*", r"'\g<0>'", word)
 
 
 def _config_directory() -> Path:
@@ -222,6 +229,8 @@ def _made(config: DictConfig, key: str) -> Any:
     A function or class to be called later is as well checked now as one called here.
     """
     node = OmegaConf.select(config, key, throw_on_missing=True)
+    if node is None and key in _NEEDED:
+        raise ValueError(f"the configuration has no {key}; choose one: {key}=NAME")
     if node is None:  # a group that nothing is chosen of
         return None
     _check(node, key)

@@ -689,6 +689,22 @@ def untouched(directory):
         (["embedding.dim=7"], ["dim (=7) is not that of", "32", "fit=anew"]),
         (["train", "embedding.encoder=bert"], ["encoder 'bert'", "gin", "dag"]),
         (["measured=folder"], ["measured (='folder') would be ignored", "train"]),
+        (["checkpoint=a"], ["checkpoint (='a') would be ignored", "graph read it"]),
+        (["profile", "checkpoint=a"], ["checkpoint (='a') would be ignored"]),
+        (["plan=a", "policy.save=b"], ["policy.save (='b')", "plan (='a') takes its"]),
+        (["~tracking"], ["has no tracking", "tracking=NAME"]),
+        (["~train"], ["has no train"]),
+        (["budget=accuracy >= 1.5"], ["(=1.5) must be a share"]),
+        (["compression.weight_bits=8"], ["weight_bits (=8) must be a list of whole"]),
+        (["policy.save=/proc/nope/policy", "agent=ppo"], ["/proc/nope"]),
+        (
+            ["compression=channels", "embedding=haq"],
+            ["haq sees layers only"],
+        ),
+        (
+            ["compression=channels", "embedding=random_projection", "embedding.dim=0"],
+            ["dim (=0)"],
+        ),
         (["train", "measured=folder"], ["measured (='folder') would be ignored"]),
         (
             ["train", "embedding=autoencoder", "measured=nowhere"],

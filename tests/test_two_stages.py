@@ -85,6 +85,18 @@ def test_bits_are_decided_on_the_fine_tuned_network(call, tiny, tmp_path, monkey
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+def test_both_searches_have_the_reward_that_is_asked_for(call, tiny, tmp_path):
+    out = tmp_path / "out"
+    got = call(*tiny, *TWO_STAGES, "reward=accuracy_gain", f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    for folder in (out, out / "second"):
+        lines = (folder / "episodes.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        # Ten times what is gained over the network that the search begins with.
+        (whole,) = {round(r["accuracy"] - r["reward"] / 10, 6) for r in records}
+        assert 0 <= whole <= 1
+
+
 def test_zeros_and_codebooks_of_one_bit_above_an_accuracy(call, tiny, tmp_path):
     out = tmp_path / "out"
     how = (
@@ -155,6 +167,7 @@ def load_of(directory):
         (["compression.second.budget=latency:2ms"], ["must be on bytes or bops"]),
         (["compression.second.budget=bytes"], ["budget 'bytes' must be METRIC:LIMIT"]),
         (["compression.second.parts=[keep_ratio]"], ["second.parts (=['keep_ratio'])"]),
+        (["compression.second.budget=500"], ["budget 500 must be a text as macs:0.5"]),
         (["compression.second.episodes=0"], ["second.episodes (=0) must be >= 1"]),
         (["compression.weight_bits=[1,8]"], ["(=1) must be >= 2", "weights=codebook"]),
         (["compression.weight_bits=[8]"], ["nothing is to be decided", "more choices"]),

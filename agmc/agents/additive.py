@@ -34,10 +34,13 @@ class Additive(Probing):
 
     def __init__(self, context: AgentContext, *, max_levels: int = 8) -> None:
         super().__init__(context, max_levels=max_levels)
-        if _least(self.choices.levels, self.choices.cost) > 1.0 + 1e-6:
+        levels, cost = self.choices.levels, self.choices.cost
+        least = float(cost(np.array([own[0] for own in levels])))
+        if abs(_least(levels, cost) - least) > 1e-6:
             raise ValueError(
                 "agent additive needs a budget on what adds up over decisions and "
-                "pairs of them, as macs, params or bytes do; take agent=greedy"
+                "pairs of them, as macs, params or bytes do, and one of several "
+                "limits does not; take agent=greedy"
             )
 
     def choose(self) -> tuple[float, ...]:

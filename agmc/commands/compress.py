@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from agmc.carry_out import CarryOut
-from agmc.commands.encoder import check_encoder, quick, refuse_measured
+from agmc.commands.encoder import check_encoder, quick, refuse_ignored
 from agmc.commands.second_search import rehearse_second_search, second_search
 from agmc.commands.steps import (
     data_and_model,
@@ -57,7 +57,12 @@ _log = logging.getLogger("agmc")
 
 def compress(job: Job) -> None:
     """Trains or loads a network, finds a plan within the budget and carries it out."""
-    refuse_measured(job)
+    refuse_ignored(job)
+    if job.plan is not None and job.policy["save"] is not None:
+        raise ValueError(
+            f"policy.save (={job.policy['save']!r}) is for a search, and plan "
+            f"(={job.plan!r}) takes its place; leave one of them out"
+        )
     budgets = Budgets.of(job.budget)
     second: SecondStage | None = job.make("compression.second")
     _check_noise(job, second)
@@ -203,12 +208,14 @@ def _rehearse(
     bound = rungs[0]
     goals = [goal_of(rung) for rung in rungs]
     episodes = rooms["policy"].total(job.episodes, len(goals))
-    agent = rehearse_agent(rooms["agent"], goals, episodes=episodes, seed=job.seed)
+    observe = rehearse_embedding(quick(rooms["embedding"]), bound.space)
+    agent = rehearse_agent(
+        rooms["agent"], goals, episodes=episodes, seed=job.seed, embedding=observe
+    )
     rooms["policy"].check(agent)
     rehearse_reward(reward, bound)
     evaluator = rooms["evaluator"]
     if not bound.space.only_channels:
-        rehearse_embedding(quick(rooms["embedding"]), bound.space)
         evaluator = functools.partial(evaluator, quantization=rooms["quantization"])
     room = {name: rooms[name] for name in ("importance", "execution")}
     rehearse_evaluator(evaluator, model, splits, bound, **room)
@@ -243,6 +250,6 @@ def _search(
         on_episode=watch,
     )
     watch.finish(found.episodes)
-    if found.front:
-        write_front(found.front, job.directory)
+    if found.front and budgets.ladder is not None:
+        write_front(found.front, job.directory, metric=budgets.ladder.metric)
     return found.plan, found.summary()

@@ -44,7 +44,7 @@ def quick(build: Any) -> Any:
     """An embedding that is fitted in one step, where it is fitted at all."""
     if not can_be_fitted(build):
         return build
-    return functools.partial(build, steps=1, variants=0, corpus_variants=0)
+    return functools.partial(build, steps=1, variants=1, corpus_variants=0)
 
 
 def _is(build: Any, name: str) -> bool:
@@ -109,13 +109,23 @@ def check_encoder(build: Any, name: str = "embedding") -> None:
         raise ValueError(f"{name}: {error}") from error
 
 
-def refuse_measured(job: Job) -> None:
-    """Raises ValueError where a job that fits no auto-encoder is given measurements."""
-    if job.measured is not None:
-        raise ValueError(
-            f"measured (={job.measured!r}) would be ignored: `agmc train "
-            "embedding=autoencoder` reads it; leave it out"
-        )
+def refuse_ignored(job: Job, *allowed: str) -> None:
+    """Raises ValueError where a file is named that the command would not look at.
+
+    Args:
+        job: with its command.
+        allowed: of `measured` and `checkpoint`, what it does read.
+    """
+    readers = {
+        "measured": "`agmc train embedding=autoencoder` reads it",
+        "checkpoint": "evaluate, export and graph read it",
+    }
+    for name, why in readers.items():
+        value = getattr(job, name)
+        if value is not None and name not in allowed:
+            raise ValueError(
+                f"{name} (={value!r}) would be ignored: {why}; leave it out"
+            )
 
 
 def fit_encoder(job: Job) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from agmc.commands.encoder import refuse_ignored
 from agmc.commands.steps import (
     data_and_model,
     model_of,
@@ -36,13 +37,15 @@ _log = logging.getLogger("agmc")
 def graph(job: Job) -> None:
     """Shows layers and channel groups of a network; writes them as a page."""
     splits: Splits = job.make("data")
-    model = load(job.checkpoint) if job.checkpoint else model_of(job, splits)
+    model, title = model_of(job, splits), job.network
+    if job.checkpoint:
+        model, title = load(job.checkpoint), Path(job.checkpoint).name
     floats = without_rounding(model)
     if floats is not None:
         _log.info("the network rounds; it is shown as it would be without")
     traced = trace(floats or model, splits.example_input())
     show(layers_table(traced), *([groups_table(traced)] if traced.groups else []))
-    page, _ = write_graph_page(traced, job.directory, title=job.network)
+    page, _ = write_graph_page(traced, job.directory, title=title)
     for reason in traced.unprunable:
         _log.info("%s", reason)
     if traced.blocks:
@@ -59,6 +62,7 @@ def graph(job: Job) -> None:
 
 def profile(job: Job) -> None:
     """Measures the operators of a network and compares their sum with the whole."""
+    refuse_ignored(job)
     profiler: Profiler = job.make("profile")
     path = table_path(job.directory if job.cache is None else job.cache)
     with Progress() as progress:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from agmc.commands.encoder import can_be_fitted, fit_encoder, refuse_measured
+from agmc.commands.encoder import can_be_fitted, fit_encoder, refuse_ignored
 from agmc.commands.steps import (
     data_and_model,
     measure_file,
@@ -37,7 +37,7 @@ def train(job: Job) -> None:
     if job.overrides("embedding") and can_be_fitted(job.make("embedding")):
         fit_encoder(job)
         return
-    refuse_measured(job)
+    refuse_ignored(job)
     execution: Execution = job.make("execution")
     freeze = job.make("train").freeze
     if freeze and job.weights is None:

@@ -24,7 +24,9 @@ from agmc.search.rehearsal import (
     rehearse_agent,
     rehearse_embedding,
     rehearse_evaluator,
+    rehearse_reward,
 )
+from agmc.search.reward import reward_for
 from agmc.search.second_stage import SecondStage
 
 
@@ -51,11 +53,15 @@ def rehearse_second_search(
     """
     check_encoder(second.embedding, "second_embedding")
     bound = second.bind(first.cost_model, job.space)
-    rehearse_agent(
-        second.agent, [goal_of(bound)], episodes=second.episodes, seed=job.seed
-    )
+    rehearse_reward(reward_for(second.budgets, rooms["reward"]), bound)
     space = second.space(first.cost_model.graph, job.space, Plan({}))
-    rehearse_embedding(quick(second.embedding), space)
+    observe = rehearse_embedding(quick(second.embedding), space)
+    rehearse_agent(
+        *(second.agent, [goal_of(bound)]),
+        episodes=second.episodes,
+        seed=job.seed,
+        embedding=observe,
+    )
     rehearse_evaluator(
         functools.partial(rooms["evaluator"], quantization=rooms["quantization"]),
         *(model, splits, bound),
@@ -79,8 +85,8 @@ def second_search(
     Args:
         job: with the directory of the run.
         second: what is decided, and how.
-        rooms: of the first search; evaluator, importance, execution, workers and
-            quantization are the same.
+        rooms: of the first search; evaluator, importance, reward, execution, workers
+            and quantization are the same.
         small: the fine-tuned network; is moved to the CPU.
         splits: `test` is not read.
         plan: of the first search.
@@ -96,8 +102,11 @@ def second_search(
     start = dataclasses.replace(plan, keep_ratio={}, dropped=())
     space = second.space(graph, job.space, start)
     bound = budgets.bind(first.cost_model.of_graph(graph), space)
-    watch = Watch(progress, budgets)
-    same = ("execution", "importance", "evaluator", "workers", "quantization", "tables")
+    watch = Watch(progress, budgets, of="second search")
+    same = (
+        *("execution", "importance", "evaluator", "reward"),
+        *("workers", "quantization", "tables"),
+    )
     found = find_plan(
         small,
         splits,

@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 from agmc.embedding.columns import index_of
 from agmc.embedding.pyg import EDGE_COLUMNS, GraphConverter
 from agmc.graph.model_graph import ModelGraph
+from agmc.plan import kept_channels
 from agmc.plan_space import PlanSpace
 
 #: Family -> its networks and their variants.
@@ -29,14 +30,17 @@ def graph_with_variants(
         graph: the network; without a prunable group it has no variants.
         variants: how many, >= 0.
         generator: draws them.
-        space: to draw from; None stands for the space with its default limits.
+        space: to draw from; None, and one that decides nothing about channels, stands
+            for the space with its default limits.
     """
     converter = GraphConverter(graph)
     if not graph.groups:
         return [converter.data()]
-    space = PlanSpace(graph) if space is None else space
+    if space is None or "keep_ratio" not in space.parts:
+        space = PlanSpace(graph)
     plans = (space.sample(generator) for _ in range(variants))
-    return [converter.data(), *(converter.data(space.counts(plan)) for plan in plans)]
+    channels = (kept_channels(graph, plan) for plan in plans)
+    return [converter.data(), *map(converter.data, channels)]
 
 
 def training_graphs(

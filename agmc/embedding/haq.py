@@ -11,7 +11,12 @@ from torch import Tensor
 from agmc.decision import DROPPED
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import Embedding, EmbeddingContext
-from agmc.embedding.operation_types import operation_type, spatial_size, window
+from agmc.embedding.operation_types import (
+    channels_through,
+    operation_type,
+    spatial_size,
+    window,
+)
 from agmc.embedding.progress import weight_of
 from agmc.embedding.rules import min_max_scaled
 from agmc.graph.program import Operation
@@ -80,12 +85,13 @@ class HAQEmbedding(Embedding):
 
     def _layer(self, index: int, operation: Operation) -> tuple[float, ...]:
         weight = self.graph.parameters[weight_of(operation)].shape
+        taken, made = channels_through(self.graph, operation)
         moves = window(self.graph, operation)
         source = self.graph.tensors[next(operation.refs())].shape
         return (
             float(operation_type(self.graph, operation) == "depthwise_conv"),
-            weight[1] * moves.groups,
-            weight[0],
+            taken,
+            made,
             math.sqrt(math.prod(moves.stride)),
             math.sqrt(math.prod(moves.kernel)),
             math.prod(weight),

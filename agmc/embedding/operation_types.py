@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.program import Operation
+from agmc.graph.weighted import OUTPUT_DIM
 
 #: Type -> the operators (`Operation.kind`, in-place underscore dropped) it stands for.
 OPERATION_TYPES: dict[str, frozenset[str]] = {
@@ -75,7 +76,7 @@ def operation_type(graph: ModelGraph, operation: Operation) -> str:
 def window(graph: ModelGraph, operation: Operation) -> Window:
     """Kernel, stride and groups of an operation; ones where it has none."""
     kind = operation.kind.rstrip("_")
-    if kind in {"conv1d", "conv2d", "conv3d"}:
+    if kind in OUTPUT_DIM and kind != "linear":  # convolutions
         weight = _shape(graph, list(operation.refs())[1])
         return Window(
             _pair(weight[2:]),
@@ -89,6 +90,15 @@ def window(graph: ModelGraph, operation: Operation) -> Window:
     if kind in {"adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "amax"}:
         return _whole_windows(graph, operation)
     return Window()
+
+
+def channels_through(graph: ModelGraph, layer: Operation) -> tuple[int, int]:
+    """How many channels a convolution or linear layer takes and makes."""
+    weight = _shape(graph, list(layer.refs())[1])
+    groups = window(graph, layer).groups
+    if OUTPUT_DIM.get(layer.kind, 0):  # a transposed convolution
+        return weight[0], weight[1] * groups
+    return weight[1] * groups, weight[0]
 
 
 def _whole_windows(graph: ModelGraph, operation: Operation) -> Window:

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agmc.decision import DROPPED
 from agmc.embedding.about import operations_of
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.fixed import FixedEmbedding
-from agmc.embedding.operation_types import spatial_size, window
-from agmc.embedding.progress import PROGRESS_COLUMNS, Progress, layers_of, weight_of
-from agmc.graph.model_graph import ChannelGroup, ModelGraph
+from agmc.embedding.operation_types import channels_through, spatial_size, window
+from agmc.embedding.progress import PROGRESS_COLUMNS, Progress
+from agmc.graph.model_graph import ModelGraph
 from agmc.graph.program import Operation
 from agmc.graph.widths import Widths
 from agmc.plan_space import PlanSpace
@@ -91,46 +92,49 @@ def min_max_scaled(features: np.ndarray) -> np.ndarray:
 
 
 def layer_features(graph: ModelGraph) -> np.ndarray:
-    """`LAYER_COLUMNS` in their units, float64 [num_decisions, 8]."""
-    widths = Widths(graph)
-    return np.array(
-        [
-            [t, *_layer(widths, group, layers_of(widths, group))]
-            for t, group in enumerate(graph.groups)
-        ],
-        dtype=float,
-    )
+    """`LAYER_COLUMNS` in their units, float64 [num_groups, 8]."""
+    return _features_of(PlanSpace(graph))
 
 
 def _features_of(space: PlanSpace) -> np.ndarray:
     """The same of decisions of any kind."""
     widths = Widths(space.graph)
     groups = {group.name: group for group in space.graph.groups}
+    blocks = {block.name: block for block in space.graph.blocks}
     rows = []
     for t, decision in enumerate(space):
-        about = groups[decision.name] if decision.part == "keep_ratio" else None
         layers = operations_of(space, decision, widths)
-        rows.append([t, *_layer(widths, about, layers)])
+        if layers:
+            rows.append([t, *_layer(widths, layers)])
+        elif decision.part == DROPPED:
+            output = blocks[decision.name].output
+            size = space.graph.tensors[output].shape[1]
+            rows.append([t, *_without_layers(space.graph, size, output)])
+        else:
+            group = groups[decision.name]
+            rows.append(
+                [t, *_without_layers(space.graph, group.size, group.tensors[0])]
+            )
     return np.array(rows, dtype=float)
 
 
-def _layer(
-    widths: Widths, group: ChannelGroup | None, layers: Sequence[Operation]
-) -> tuple[float, ...]:
+def _without_layers(graph: ModelGraph, size: int, name: str) -> tuple[float, ...]:
+    """Features of channels, or of a block, that no layer with a weight makes."""
+    height, width = spatial_size(graph.tensors[name].shape)
+    return (size, size, height, width, 1, 1, 0)
+
+
+def _layer(widths: Widths, layers: Sequence[Operation]) -> tuple[float, ...]:
     """Features of the first of the layers, with the multiply-adds of all."""
     graph = widths.graph
-    if not layers:  # channels that no layer with a weight makes
-        assert group is not None
-        height, width = spatial_size(graph.tensors[group.tensors[0]].shape)
-        return (group.size, group.size, height, width, 1, 1, 0)
     first = layers[0]
     macs = widths.macs_by_operation(np.array([g.size for g in graph.groups]))
-    weight = graph.parameters[weight_of(first)].shape
+    taken, made = channels_through(graph, first)
     moves = window(graph, first)
     height, width = spatial_size(graph.tensors[next(first.refs())].shape)
     return (
-        weight[0],
-        weight[1] * moves.groups,
+        made,
+        taken,
         height,
         width,
         math.sqrt(math.prod(moves.stride)),

@@ -172,7 +172,10 @@ def _reward(episodes: Sequence[EpisodeRow]) -> str:
 
 
 def _cost_accuracy(record: RunRecord) -> str:
+    # Of several limits the first that was asked for: it is the first search's.
     budget = section(record.result, "budget")
+    limits = budget.get("limits")
+    budget = limits[0] if isinstance(limits, list) and limits else budget
     metric = str(budget.get("metric"))
     if not any(metric in episode.cost for episode in record.episodes):
         metric = "macs"

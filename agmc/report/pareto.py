@@ -14,7 +14,7 @@ from agmc.search.found import FrontPoint
 from agmc.whole_file import write_whole
 
 
-def write_front(points: Sequence[FrontPoint], directory: Path) -> None:
+def write_front(points: Sequence[FrontPoint], directory: Path, *, metric: str) -> None:
     """Writes `pareto.csv`, `pareto.svg` and a plan for each point under `plans/`.
 
     `agmc plan=FILE` carries such a plan out.
@@ -22,6 +22,7 @@ def write_front(points: Sequence[FrontPoint], directory: Path) -> None:
     Args:
         points: the tightest budget first.
         directory: of the run.
+        metric: that the budgets are a range of.
     """
     folder = directory / "plans"
     folder.mkdir(exist_ok=True)
@@ -44,12 +45,11 @@ def write_front(points: Sequence[FrontPoint], directory: Path) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_whole(directory / "pareto.csv", text.getvalue())
-    write_whole(directory / "pareto.svg", _chart(points))
+    write_whole(directory / "pareto.svg", _chart(points, metric))
 
 
-def _chart(points: Sequence[FrontPoint]) -> str:
-    """Accuracy against the metric of the budgets, in units of short numbers."""
-    metric = points[0].budget.partition(":")[0]
+def _chart(points: Sequence[FrontPoint], metric: str) -> str:
+    """Accuracy against the metric, in units of short numbers."""
     costs = [float(getattr(point.cost, metric)) for point in points]
     factor, prefix = next(
         (factor, prefix)

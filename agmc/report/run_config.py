@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 _ASIDE = {
     *("seed", "out", "cache", "command", "runs", "reference", "checkpoint"),
     *("tracking", "hydra"),
+    *("policy.save", "search.executor", "search.address"),
 }
 #: What a run is about: results of different ones stand beside each other, not together.
 _TASK = {"model", "data", "train", "budget", "reward"}
@@ -88,8 +89,10 @@ def differing(configs: Sequence[RunConfig]) -> tuple[tuple[str, ...], tuple[str,
     """
     keys = dict.fromkeys(key for config in configs for key in config.choices)
     found = [k for k in keys if len({c.choices.get(k) for c in configs}) > 1]
+    # `embedding@second_embedding` is a choice for the keys `second_embedding. ...`.
+    group_of = {key.rpartition("@")[2]: key for key in keys}
     for key in dict.fromkeys(key for config in configs for key in config.values):
-        group = key.partition(".")[0]
+        group = group_of.get(key.partition(".")[0], "")
         seen: dict[str | None, set[str]] = {}
         for config in configs:
             if key in config.values:
@@ -97,7 +100,7 @@ def differing(configs: Sequence[RunConfig]) -> tuple[tuple[str, ...], tuple[str,
                 seen.setdefault(config.choices.get(group), set()).add(value)
         if any(len(values) > 1 for values in seen.values()):
             found.append(key)
-    found = [key for key in found if key.partition(".")[0] not in _ASIDE]
+    found = [key for key in found if not {key, key.partition(".")[0]} & _ASIDE]
     about = [key for key in found if key.partition(".")[0] in _TASK]
     return tuple(about), tuple(key for key in found if key not in about)
 

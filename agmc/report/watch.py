@@ -29,12 +29,16 @@ class Watch:
         progress: in the stage of the search.
         budgets: of the search; their first metric is the cost that is shown, MACs where
             they have none.
+        of: what the curves are called, "search" or "second search".
     """
 
-    def __init__(self, progress: Progress, budgets: Budgets) -> None:
+    def __init__(
+        self, progress: Progress, budgets: Budgets, *, of: str = "search"
+    ) -> None:
         self._progress = progress
         self._metric = next(iter(budgets.metrics), "macs")
         self._name = METRICS.get(self._metric, (self._metric,))[0]
+        self._of = of
         self._front = Front()
         self._told = 0
         self._best: EpisodeRecord | None = None
@@ -74,12 +78,13 @@ class Watch:
         values = {"reward": record.reward, "accuracy": record.accuracy}
         values |= {k: v for k, v in asdict(record.cost).items() if v is not None}
         if kind := _aside(record):
-            self._progress.track(self._told, values, of=kind)
+            name = self._of.removesuffix("search") + kind
+            self._progress.track(self._told, values, of=name)
             return
         self._front.add(self._amount(record), record.accuracy)
         self._best = best = better(self._best, record) or record
         more = {"best_reward": best.reward, "front": len(self._front)}
-        self._progress.track(self._told, {**values, **more}, of="search")
+        self._progress.track(self._told, {**values, **more}, of=self._of)
 
     def _text(self, record: EpisodeRecord) -> str:
         text = METRICS.get(self._metric, (self._metric, count_text))[1]

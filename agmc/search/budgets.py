@@ -63,6 +63,11 @@ class Budgets:
             return cls()
         if isinstance(given, str | Budget | Ladder | AccuracyFloor):
             given = (given,)
+        if not isinstance(given, Sequence):
+            raise ValueError(
+                f"budget {given!r} must be a text as macs:0.5 or accuracy>=0.9, or "
+                "several of them"
+            )
         limits: list[Budget] = []
         floors: list[AccuracyFloor] = []
         ladders: list[Ladder] = []

@@ -54,6 +54,8 @@ class Policy:
             _read(Path(self.load).expanduser())
         if self.save is not None and Path(self.save).expanduser().is_dir():
             raise ValueError(f"policy.save (={self.save!r}) is a folder; name a file")
+        if self.save is not None:  # after a long search it would be late
+            Path(self.save).expanduser().parent.mkdir(parents=True, exist_ok=True)
         places = [Path(name).expanduser() for name in (self.save, self.load) if name]
         if len({place.resolve() for place in places}) < len(places):
             raise ValueError(

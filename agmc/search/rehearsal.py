@@ -10,6 +10,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -39,15 +40,26 @@ def rehearse_agent(
     *,
     episodes: int,
     seed: int,
+    embedding: Embedding | None = None,
 ) -> Agent:
-    """The agent as it will be, but for observations of one number.
+    """The agent as it will be; without an embedding for observations of one number.
 
     Raises:
         ValueError: a knob is out of range, the agent takes another kind of budget, or
             a package is missing.
     """
+    encoder = None if embedding is None else copy.deepcopy(embedding.encoder)
+    dim = 1 if encoder is None or embedding is None else embedding.dim
     with torch.random.fork_rng(devices=[]):
-        return build(context_of(goals, observation_dim=1, episodes=episodes, seed=seed))
+        return build(
+            context_of(
+                goals,
+                observation_dim=dim,
+                episodes=episodes,
+                seed=seed,
+                encoder=encoder,
+            )
+        )
 
 
 def rehearse_reward(reward: Reward, bound: BoundBudget) -> None:
@@ -91,11 +103,13 @@ def rehearse_evaluator(
 
 def rehearse_embedding(
     build: Callable[[EmbeddingContext], Embedding], space: PlanSpace
-) -> None:
+) -> Embedding:
     """Builds an embedding that has nothing but the network to learn from.
 
     Raises:
-        ValueError: it knows nothing of decisions of that kind.
+        ValueError: it knows nothing of decisions of that kind, or a knob is out of
+            range.
     """
+    made_up = np.ones(len(space.graph.groups))
     with torch.random.fork_rng(devices=[]):
-        build(EmbeddingContext(space.graph, space))
+        return build(EmbeddingContext(space.graph, space, errors=lambda: made_up))

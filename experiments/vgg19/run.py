@@ -20,20 +20,8 @@ from experiments.commands import agmc, points_lost, row_of, versions
 
 HERE = Path(__file__).parent
 COMMAND = "python experiments/vgg19/run.py --data FOLDER --runs FOLDER"
-BASE = ("train.epochs=8", "train.learning_rate=0.1")
-#: A limit on MACs too: one epoch of the whole network takes 11 minutes of a core, and a
-#: teacher would take a third of that again.
-COMPRESS = (
-    "budget=[params:0.049,macs:0.25]",
-    "compression.min_keep_ratio=0.05",
-    "compression.second.parts=[sparsity,weight_bits]",
-    "search.episodes=100",
-    "search.evaluator.search_images=500",
-    "finetune.epochs=6",
-    "finetune.distillation_weight=0",
-    "quantized_finetune.epochs=3",
-    "quantized_finetune.distillation_weight=0",
-)
+#: What the runs have in common: conf/experiment/vgg19_cifar10.yaml.
+SHARED = "experiment=vgg19_cifar10"
 #: Shares of the 80 MB: of 0.8 MB, and the curve beyond, to 0.4 MB and less.
 SIZES = {"0.8 MB": "0.0098", "0.4 MB": "0.0049", "0.2 MB": "0.00245"}
 #: Name of a row -> file size, overrides.
@@ -56,9 +44,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     options = parser.parse_args()
     runs: Path = options.runs.resolve()
-    data = ("data=imagefolder", f"data.root={options.data.resolve()}")
-    shared = ("model=vgg19_bn_cifar", *data)
-    agmc(runs / "base", "train", *shared, *BASE)
+    shared = (SHARED, f"data.root={options.data.resolve()}")
+    agmc(runs / "base", "train", *shared)
     given = f"model.weights={runs / 'base' / 'weights.safetensors'}"
 
     def place(name: str, seed: int) -> Path:
@@ -68,7 +55,7 @@ def main() -> None:
         for name in options.rows:
             size, overrides = ROWS[name]
             limit = f"compression.second.budget=bytes:{SIZES[size]}"
-            words = (*shared, given, f"seed={seed}", limit, *COMPRESS, *overrides)
+            words = (*shared, given, f"seed={seed}", limit, *overrides)
             agmc(place(name, seed), "compress", *words)
     found = {
         (name, seed): agmc(place(name, seed), "compress")

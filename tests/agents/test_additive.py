@@ -57,3 +57,13 @@ def test_the_agent_plays_the_optimum_of_what_it_measured() -> None:
     assert chain_cost(np.array(plan)) <= 1
     uniform = np.full(4, context().uniform_keep_ratios[0])
     assert reward > additive(uniform)
+
+
+def test_several_limits_do_not_add_up() -> None:
+    summed = context()
+
+    def cost(ratios: np.ndarray) -> np.ndarray:
+        return np.maximum(chain_cost(ratios), 1.2 * np.asarray(ratios).mean(-1))
+
+    with pytest.raises(ValueError, match="one of several limits does not"):
+        Additive(replace(summed, choices=replace(summed.choices, cost=cost)))

@@ -85,3 +85,15 @@ def test_only_the_statistics_of_weights_are_changed():
     others = [i for i in range(len(EDGE_COLUMNS)) if i not in columns]
     assert torch.equal(made.edge_attr[:, others], before[:, others])
     assert made.edge_attr.abs().max() <= 1 and made.edge_attr[:, columns[1]].min() >= 0
+
+
+@pytest.mark.parametrize("parts", [["keep_ratio", "weight_bits"], ["weight_bits"]])
+def test_variants_are_of_channels_whatever_else_is_decided(parts):
+    graph = chain_graph()
+    generator = torch.Generator().manual_seed(0)
+    space = PlanSpace(graph, parts=parts, end_bits=None)
+    first, *others = graph_with_variants(
+        graph, variants=20, generator=generator, space=space
+    )
+    assert any(not torch.equal(data.x, first.x) for data in others)
+    assert all(data.x.shape == first.x.shape for data in others)

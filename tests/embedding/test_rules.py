@@ -3,10 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from agmc.embedding.columns import index_of
 from agmc.embedding.embedding import EmbeddingContext
+from agmc.embedding.haq import HAQEmbedding
 from agmc.embedding.rules import RULES_COLUMNS, RulesEmbedding, layer_features, rules
+from agmc.graph.trace import trace
 from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import branches_graph, chain_graph, residual_graph
@@ -79,3 +82,39 @@ def test_a_constant_column_is_zero():
 def test_unknown_group():
     with pytest.raises(ValueError, match="unknown channel groups"):
         RulesEmbedding(chain_graph())(Plan({"nowhere": 0.5}))
+
+
+class Upsampled(nn.Module):
+    """A transposed convolution, and a block of batch norm alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.up = (
+            nn.Conv2d(3, 16, 3),
+            nn.ConvTranspose2d(16, 48, 2, stride=2),
+        )
+        self.norm, self.head = nn.BatchNorm2d(48), nn.Linear(48, 2)
+
+    def forward(self, x):
+        y = self.up(self.conv(x))
+        y = y + self.norm(y).sigmoid()
+        return self.head(y.mean((2, 3)))
+
+
+def test_a_transposed_convolution_by_hand():
+    graph = trace(Upsampled().eval(), torch.randn(1, 3, 6, 6))
+    (row,) = [r for r in layer_features(graph).tolist() if r[1] == 48]
+    assert row[1:7] == [48, 16, 4, 4, 2, 2]
+    space = PlanSpace(graph, parts=["weight_bits"], end_bits=None)
+    layers = [decision.name for decision in space]
+    scaled = HAQEmbedding(space).rows(space.sizes)[layers.index("up")]
+    names = [column.name for column in HAQEmbedding(space).columns]
+    assert scaled[names.index("stride")] == 1 and scaled[names.index("c_out")] == 1
+
+
+def test_a_block_without_layers_has_features():
+    graph = trace(Upsampled().eval(), torch.randn(1, 3, 6, 6))
+    assert graph.blocks
+    space = PlanSpace(graph, parts=["keep_ratio", "dropped"])
+    rows = rules(EmbeddingContext(graph, space)).rows(space.sizes)
+    assert torch.isfinite(rows).all() and len(rows) == len(space)

@@ -17,7 +17,7 @@ POINTS = [
 
 
 def test_a_plan_for_each_point_and_a_table(tmp_path):
-    write_front(POINTS, tmp_path)
+    write_front(POINTS, tmp_path, metric="macs")
     rows = list(csv.DictReader((tmp_path / "pareto.csv").read_text().splitlines()))
     assert [row["budget"] for row in rows] == ["macs:0.25", "macs:0.5"]
     assert [float(row["accuracy"]) for row in rows] == [0.625, 0.75]
@@ -27,10 +27,16 @@ def test_a_plan_for_each_point_and_a_table(tmp_path):
 
 
 def test_a_plot_in_short_numbers(tmp_path):
-    write_front(POINTS, tmp_path)
+    write_front(POINTS, tmp_path, metric="macs")
     root = ET.fromstring((tmp_path / "pareto.svg").read_text())
     circles = [e for e in root.iter() if e.tag.endswith("circle")]
     assert len(circles) == 2
     assert float(circles[0].get("cx")) < float(circles[1].get("cx"))
     assert float(circles[0].get("cy")) > float(circles[1].get("cy"))
     assert "MACs in M" in "".join(root.itertext())
+
+
+def test_the_axis_is_the_metric_of_the_range(tmp_path):
+    write_front(POINTS, tmp_path, metric="bytes")
+    root = ET.fromstring((tmp_path / "pareto.svg").read_text())
+    assert "bytes" in "".join(root.itertext())

@@ -30,3 +30,15 @@ def test_what_a_run_is_about_is_told_from_how_it_goes() -> None:
     one = config(**{"budget": "macs:0.5", "agent.tau": 0.1, "model.name": "a"})
     two = config(**{"budget": "macs:0.3", "agent.tau": 0.2, "model.name": "a"})
     assert differing([one, two]) == (("budget",), ("agent.tau",))
+
+
+def test_where_a_policy_goes_is_no_difference() -> None:
+    one, two = config(**{"policy.save": "a"}), config(**{"policy.save": "b"})
+    assert differing([one, two]) == ((), ())
+
+
+def test_a_choice_for_another_package_stands_for_its_keys() -> None:
+    key = "embedding@second_embedding"
+    one = RunConfig({key: "rules"}, {"second_embedding._target_": "rules"})
+    two = RunConfig({key: "onehot"}, {"second_embedding._target_": "onehot"})
+    assert differing([one, two]) == ((), (key,))

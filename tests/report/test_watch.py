@@ -127,3 +127,13 @@ def test_the_cost_is_that_of_the_budget(
         last = records()[3]
         seen(SearchProgress(last, last, 4, 4, 0.0))
     assert name in caplog.text
+
+
+def test_a_second_search_has_curves_of_its_own() -> None:
+    tracker = Remembered()
+    with Progress(console=Console(file=io.StringIO()), tracker=tracker) as progress:
+        watch(progress).finish(records())
+        second = Watch(progress, Budgets.of("bytes:0.1"), of="second search")
+        second.finish(records())
+    assert tracker.curves["second search/reward"] == tracker.curves["search/reward"]
+    assert tracker.curves["second probe/reward"] == {1: 0.9}
