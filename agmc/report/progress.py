@@ -60,7 +60,7 @@ class Progress:
         self._diverted: list[tuple[logging.StreamHandler[TextIO], TextIO]] = []
         self._stage, self._unit = "", ""
         self._total: int | None = None
-        self._first, self._next_line = 0, 0
+        self._next_line = 0
         self._start = time.perf_counter()
 
     @property
@@ -94,26 +94,20 @@ class Progress:
             if self._tracker is not None:
                 self._tracker.close(finished=error is None)
 
-    def stage(
-        self, name: str, *, total: int | None = None, done: int = 0, unit: str = "step"
-    ) -> None:
+    def stage(self, name: str, *, total: int | None = None, unit: str = "step") -> None:
         """Ends the stage before and begins the next.
 
         Args:
             name: of the stage, one or two words.
             total: steps it will take, >= 0; None where nobody knows.
-            done: steps an earlier, interrupted run has already taken.
             unit: of a step, singular: `episode`, `epoch`.
         """
         self._end_stage(finished=True)
-        self._begin(name, total, done, unit)
+        self._begin(name, total, unit)
         if self._bars is not None:
-            self._task = self._bars.add_task(
-                name, total=total, completed=done, note="", left=""
-            )
+            self._task = self._bars.add_task(name, total=total, note="", left="")
         how_many = "" if total is None else f": {total} {unit}s"
-        resumed = f", {done} of them done before" if done else ""
-        logger.info("%s%s%s", name, how_many, resumed)
+        logger.info("%s%s", name, how_many)
 
     def step(
         self,
@@ -158,12 +152,10 @@ class Progress:
         if self._tracker is not None:
             self._tracker.log(step, named)
 
-    def _begin(
-        self, name: str = "", total: int | None = None, done: int = 0, unit: str = ""
-    ) -> None:
+    def _begin(self, name: str = "", total: int | None = None, unit: str = "") -> None:
         self._stage, self._total, self._unit = name, total, unit
-        self._first, self._start = done, time.perf_counter()
-        self._next_line = _next_tenth(done, total or 0)
+        self._start = time.perf_counter()
+        self._next_line = _next_tenth(0, total or 0)
 
     def _end_stage(self, *, finished: bool) -> None:
         if not self._stage:
@@ -184,11 +176,10 @@ class Progress:
         return time.perf_counter() - self._start
 
     def _left(self, done: int, seconds: float | None) -> str:
-        taken = done - self._first
-        if not self._total or taken <= 0 or done >= self._total:
+        if not self._total or done <= 0 or done >= self._total:
             return ""
         if seconds is None:
-            seconds = self._elapsed() / taken * (self._total - done)
+            seconds = self._elapsed() / done * (self._total - done)
         return f"{duration_text(seconds)} left"
 
     def _divert_logs(self) -> None:

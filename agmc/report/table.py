@@ -46,19 +46,6 @@ class Table:
             table.add_row(*(Text(cell) for cell in row))
         return table
 
-    def text(self) -> str:
-        """Aligned lines without any drawing, no newline at the end."""
-        lines = [self.columns, *self.rows]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        rendered = [
-            "  ".join(
-                cell.ljust(width) if index < self.left else cell.rjust(width)
-                for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
-        return "\n".join([self.title, *rendered] if self.title else rendered)
-
     def markdown(self) -> str:
         """A Markdown table, the title as a paragraph above, no newline at the end."""
         rule = ["---" if i < self.left else "---:" for i in range(len(self.columns))]

@@ -19,9 +19,9 @@ def terminal(out: io.StringIO) -> Progress:
     return Progress(console=Console(file=out, force_terminal=True, width=100))
 
 
-def search(progress: Progress, first: int = 0) -> None:
-    progress.stage("search", total=40, done=first, unit="episode")
-    for done in range(first + 1, 41):
+def search(progress: Progress) -> None:
+    progress.stage("search", total=40, unit="episode")
+    for done in range(1, 41):
         progress.step(done, best_reward=done / 100)
 
 
@@ -39,16 +39,6 @@ def test_lines_come_every_tenth(caplog: pytest.LogCaptureFixture) -> None:
     assert lines[11].startswith("search: done in ")
     assert lines[12] == "export"
     assert lines[13].startswith("export: done in ")
-
-
-def test_a_resumed_stage_says_so_and_logs_at_the_same_steps(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO)
-    with plain() as progress:
-        search(progress, first=30)
-    assert caplog.messages[0] == "search: 40 episodes, 30 of them done before"
-    assert caplog.messages[1].startswith("search: episode 32/40")
 
 
 def test_steps_of_an_unknown_total_say_nothing(

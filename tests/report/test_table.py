@@ -10,15 +10,6 @@ from agmc.report.table import Table
 TABLE = Table("Nets", ("name", "MACs"), (("a|b", "1"), ("[red]c", "20")))
 
 
-def test_text_is_aligned() -> None:
-    assert TABLE.text().split("\n") == [
-        "Nets",
-        "name    MACs",
-        "a|b        1",
-        "[red]c    20",
-    ]
-
-
 def test_markdown_escapes_bars() -> None:
     assert TABLE.markdown().split("\n") == [
         "Nets",
