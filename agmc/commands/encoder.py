@@ -41,7 +41,11 @@ def can_be_fitted(build: Any) -> bool:
 
 
 def quick(build: Any) -> Any:
-    """An embedding that is fitted in one step, where it is fitted at all."""
+    """An embedding that is fitted in one step, it or those inside of it."""
+    knobs = getattr(build, "keywords", {})
+    inside = {key: quick(knobs[key]) for key in ("of", "graph_encoder") if key in knobs}
+    if inside:
+        build = functools.partial(build, **inside)
     if not can_be_fitted(build):
         return build
     return functools.partial(build, steps=1, variants=1, corpus_variants=0)
@@ -134,6 +138,7 @@ def fit_encoder(job: Job) -> None:
     Writes `encoder.safetensors`, for `embedding.fit=FILE`, and what it is worth into
     `result.json`.
     """
+    refuse_ignored(job, "measured")
     from agmc.embedding.checkpoint import save_autoencoder
     from agmc.embedding.fidelity import fidelity
     from agmc.embedding.starting import ANEW

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from torch import nn
+
 from agmc.commands.encoder import refuse_ignored
 from agmc.commands.steps import (
     data_and_model,
@@ -36,10 +38,13 @@ _log = logging.getLogger("agmc")
 
 def graph(job: Job) -> None:
     """Shows layers and channel groups of a network; writes them as a page."""
+    refuse_ignored(job, "checkpoint")
     splits: Splits = job.make("data")
-    model, title = model_of(job, splits), job.network
     if job.checkpoint:
-        model, title = load(job.checkpoint), Path(job.checkpoint).name
+        title = Path(job.checkpoint).name
+        model: nn.Module = load(job.checkpoint)
+    else:
+        title, model = job.network, model_of(job, splits)
     floats = without_rounding(model)
     if floats is not None:
         _log.info("the network rounds; it is shown as it would be without")

@@ -65,6 +65,7 @@ def train(job: Job) -> None:
 
 def evaluate(job: Job) -> None:
     """Measures a saved network on the data: accuracy, cost and size."""
+    refuse_ignored(job, "checkpoint")
     path = job.required_checkpoint()
     network = load(path)
     splits: Splits = job.make("data")
@@ -98,6 +99,7 @@ def _check_classes(path: Path, names: list[str], splits: Splits) -> None:
 
 def export(job: Job) -> None:
     """Writes a saved network as `compressed.onnx`, checked in ONNX Runtime."""
+    refuse_ignored(job, "checkpoint")
     network = load(job.required_checkpoint())
     generator = torch.Generator().manual_seed(job.seed)
     examples = [

@@ -53,7 +53,7 @@ def rehearse_second_search(
     """
     check_encoder(second.embedding, "second_embedding")
     bound = second.bind(first.cost_model, job.space)
-    rehearse_reward(reward_for(second.budgets, rooms["reward"]), bound)
+    rehearse_reward(reward_for(second.budgets, _reward(second, rooms)), bound)
     space = second.space(first.cost_model.graph, job.space, Plan({}))
     observe = rehearse_embedding(quick(second.embedding), space)
     rehearse_agent(
@@ -104,7 +104,7 @@ def second_search(
     bound = budgets.bind(first.cost_model.of_graph(graph), space)
     watch = Watch(progress, budgets, of="second search")
     same = (
-        *("execution", "importance", "evaluator", "reward"),
+        *("execution", "importance", "evaluator"),
         *("workers", "quantization", "tables"),
     )
     found = find_plan(
@@ -113,6 +113,7 @@ def second_search(
         budgets,
         agent=second.agent,
         embedding=second.embedding,
+        reward=_reward(second, rooms),
         space=space,
         episodes=second.episodes,
         seed=job.seed,
@@ -130,3 +131,8 @@ def second_search(
         found.plan, keep_ratio=plan.keep_ratio, dropped=plan.dropped
     )
     return both, bound, {"budget": str(second.budgets), **found.summary()}
+
+
+def _reward(second: SecondStage, rooms: Mapping[str, Any]) -> Any:
+    """That of the first search; where the second has an accuracy to reach, its own."""
+    return None if second.budgets.floor else rooms["reward"]

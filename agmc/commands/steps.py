@@ -64,9 +64,11 @@ def train_network(
     recipe = job.make("train")
     progress.stage("train", total=recipe.epochs, unit="epoch")
     key = ""
-    if job.cache is not None:  # the forward code may be other than it was
-        program = program_to_json(graph_of(model, splits).program)
-        key = run_key(model, splits, program=json.dumps(program))
+    if job.cache is not None:  # the code may be other than it was
+        graph = graph_of(model, splits)
+        said = {name: value.tolist() for name, value in graph.constants.items()}
+        program = json.dumps([program_to_json(graph.program), said])
+        key = run_key(model, splits, program=program, layers=repr(model))
     train_base(
         model,
         splits,

@@ -45,7 +45,7 @@ def in_original_class(
         candidate = _copy_with(model, small)
         _mend_attributes(candidate, small)
     except Exception as error:  # what the model holds may not be for copying
-        problem: str | None = f"it cannot be copied: {_line(error)}"
+        problem: str | None = f"it cannot be copied and mended: {_line(error)}"
     else:
         problem = _problem(model, candidate, small, inputs)
     if problem is not None:

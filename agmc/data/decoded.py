@@ -111,9 +111,11 @@ def _in_8_bits(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: the range of its pixels is unknown.
     """
-    if image.mode.startswith("I;16"):
+    # Earlier versions of Pillow give PNG files of 16 bits the mode I.
+    kind = "I;16" if image.format == "PNG" and image.mode == "I" else image.mode
+    if kind.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
+    if kind in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode}")
     return image
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from agmc.graph.model_graph import TensorSpec
 from agmc.graph.operators import HIDDEN_ALIASES, operator_of, overload_of
@@ -136,16 +137,22 @@ def _type_of_result(
     operation: Operation, into: str, tensors: Mapping[str, TensorSpec]
 ) -> str:
     """Without the write; with it, it is that of what is written into."""
-    own = tensors[into].dtype
     if operation.kind in _TRUTHS:
         return "bool"
-    others = [tensors[name].dtype for name in operation.refs() if name in tensors]
     if operation.kind == "expand_as":  # it was a copy
-        return others[0]
-    found = getattr(torch, own)
-    for other in others:
-        found = torch.promote_types(found, getattr(torch, other))
-    return str(found).removeprefix("torch.")
+        return tensors[next(operation.refs())].dtype
+    found = _stand_in(tensors[into])
+    for name in operation.refs():
+        if name in tensors:
+            both = torch.result_type(found, _stand_in(tensors[name]))
+            found = found.to(both)
+    return str(found.dtype).removeprefix("torch.")
+
+
+def _stand_in(spec: TensorSpec) -> Tensor:
+    """Of the same type; without dimensions it counts for less in a promotion."""
+    shape = (1,) * bool(spec.shape)
+    return torch.empty(shape, dtype=getattr(torch, spec.dtype), device="meta")
 
 
 def _writes(operation: Operation) -> bool:

@@ -58,7 +58,7 @@ def load_weights(
         model: the network the checkpoint was made from.
         path: a `.safetensors` file, or `.pt`, `.pth`, `.th` read by torch with
             `weights_only=True`; a state dict, bare or under the key `state_dict`;
-            `module.` in front of every name is dropped.
+            `module.` in front of every name is dropped where the model has none.
         other_classes: whether the checkpoint may tell other classes apart; where it has
             another number of them, what gives one number for each stays as it is.
 
@@ -70,9 +70,9 @@ def load_weights(
     path = Path(path).expanduser()
     state = _read(path)
     own = model.state_dict()
-    prefixed = [all(n.startswith("module.") for n in names) for names in (state, own)]
-    if state and prefixed == [True, False]:
-        state = {name.removeprefix("module."): value for name, value in state.items()}
+    if state and all(name.startswith("module.") for name in state):
+        bare = {name.removeprefix("module."): value for name, value in state.items()}
+        state = max(state, bare, key=lambda names: len(names.keys() & own.keys()))
     _check_names(path, state, own)
     if other_classes and (numbers := _numbers_of_classes(state, own)):
         fresh = _unlike(state, own)

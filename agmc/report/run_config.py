@@ -92,7 +92,9 @@ def differing(configs: Sequence[RunConfig]) -> tuple[tuple[str, ...], tuple[str,
     # `embedding@second_embedding` is a choice for the keys `second_embedding. ...`.
     group_of = {key.rpartition("@")[2]: key for key in keys}
     for key in dict.fromkeys(key for config in configs for key in config.values):
-        group = group_of.get(key.partition(".")[0], "")
+        parts = key.split(".")
+        packages = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+        group = next((group_of[name] for name in packages if name in group_of), "")
         seen: dict[str | None, set[str]] = {}
         for config in configs:
             if key in config.values:

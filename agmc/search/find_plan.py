@@ -186,36 +186,37 @@ def find_plan(
         if len(log.records) >= episodes and policy.kept(run):
             return Found.best_of(log.records[:episodes], bounds)
     execution = Execution() if execution is None else execution
-    pruner = pruner_of(model, graph, data, importance, execution)
-    on_stage = on_stage or (lambda name: None)
-    on_stage("embedding")
-    errors = functools.partial(errors_of, pruner, data, execution)
-    observe = build_embedding(
-        EmbeddingContext(graph, space, seed, corpus, checkpoint, errors)
-    )
-    on_stage("search")
-    if not space.only_channels:
-        evaluator = functools.partial(evaluator, quantization=quantization)
-    evaluate = evaluator(pruner, cost_model, data, execution)
-    original = evaluate(space.whole)
-    if budgets.floor and original.accuracy < budgets.floor.accuracy:
-        _logger.warning(
-            "the network itself has a search accuracy of %.4f, less than %s asks for",
-            *(original.accuracy, budgets.floor),
-        )
-    env = CompressionEnv(bounds, observe, evaluate, reward, original=original)
-    context = context_of(
-        goals,
-        observation_dim=env.observation_dim,
-        episodes=episodes,
-        seed=seed,
-        encoder=observe.encoder,
-        look=env.look,
-        sensitivities=observe.sensitivities,
-    )
-    acting = build_agent(context)
-    policy.begin(acting, observe)
     try:
+        pruner = pruner_of(model, graph, data, importance, execution)
+        on_stage = on_stage or (lambda name: None)
+        on_stage("embedding")
+        errors = functools.partial(errors_of, pruner, data, execution)
+        observe = build_embedding(
+            EmbeddingContext(graph, space, seed, corpus, checkpoint, errors)
+        )
+        on_stage("search")
+        if not space.only_channels:
+            evaluator = functools.partial(evaluator, quantization=quantization)
+        evaluate = evaluator(pruner, cost_model, data, execution)
+        original = evaluate(space.whole)
+        if budgets.floor and original.accuracy < budgets.floor.accuracy:
+            _logger.warning(
+                "the network itself has a search accuracy of %.4f, less than %s "
+                "asks for",
+                *(original.accuracy, budgets.floor),
+            )
+        env = CompressionEnv(bounds, observe, evaluate, reward, original=original)
+        context = context_of(
+            goals,
+            observation_dim=env.observation_dim,
+            episodes=episodes,
+            seed=seed,
+            encoder=observe.encoder,
+            look=env.look,
+            sensitivities=observe.sensitivities,
+        )
+        acting = build_agent(context)
+        policy.begin(acting, observe)
         with workers.executor_of(evaluate) as executor:
             found = search(
                 env,

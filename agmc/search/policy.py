@@ -54,8 +54,6 @@ class Policy:
             _read(Path(self.load).expanduser())
         if self.save is not None and Path(self.save).expanduser().is_dir():
             raise ValueError(f"policy.save (={self.save!r}) is a folder; name a file")
-        if self.save is not None:  # after a long search it would be late
-            Path(self.save).expanduser().parent.mkdir(parents=True, exist_ok=True)
         places = [Path(name).expanduser() for name in (self.save, self.load) if name]
         if len({place.resolve() for place in places}) < len(places):
             raise ValueError(
@@ -90,9 +88,12 @@ class Policy:
 
         Raises:
             ValueError: it has none, or the loaded one is of another agent.
+            OSError: there can be no file where it is to be saved.
         """
         if self.save is not None or self.load is not None:
             agent.policy_state()
+        if self.save is not None:  # after a long search it would be late
+            Path(self.save).expanduser().parent.mkdir(parents=True, exist_ok=True)
         if self.load is not None:
             header, _ = _read(Path(self.load).expanduser())
             _same("agent", header, {"agent": type(agent).__name__}, self.load)

@@ -5,7 +5,7 @@
 FOLDER of --data holds CIFAR-10 as train/CLASS/* and test/CLASS/*. Every step is one
 `agmc` command; one that is finished is skipped, a search that was cut off goes on;
 `--rows` and `--seeds` do some of it. Writes results.csv, targets.json and the table in
-README.md beside this file, with the rows that are there.
+README.md beside this file, with the rows that are there once the first is.
 """
 
 from __future__ import annotations
@@ -71,6 +71,9 @@ def write(found: Mapping[tuple[str, int], Mapping[str, Any]]) -> None:
     rows = [row_of(*key, result) for key, result in found.items()]
     judged = next(iter(ROWS))
     results = [result for (name, _), result in found.items() if name == judged]
+    if not results:
+        print(f"{judged} is not there yet, and with it no table")
+        return
     seeds = f"{judged}, worst of {len(results)} seed{'s' * (len(results) > 1)}"
     size = max(result["compressed"]["bytes"] for result in results)
     params = max(result["compressed"]["params"] for result in results)

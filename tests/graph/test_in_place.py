@@ -153,6 +153,12 @@ def truths_as_numbers(net, x):
     return y / 2 + z
 
 
+def a_float64_number_alone(net, x):
+    y = net.conv(x)
+    y *= net.shift.mean()
+    return y.relu_()
+
+
 def a_float64_slice(net, x):
     y = net.conv(x)
     y[:, :2] += net.shift[:2]
@@ -165,6 +171,7 @@ def a_float64_slice(net, x):
         copy_of_floats_into_integers,
         a_float64_number_for_each,
         truths_as_numbers,
+        a_float64_number_alone,
         a_float64_slice,
     ],
 )

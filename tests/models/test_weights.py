@@ -185,6 +185,11 @@ def test_shared_layers_and_children_called_module_come_back(tmp_path: Path) -> N
     save_weights(model, tmp_path / "weights.safetensors")
     load_weights(again, tmp_path / "weights.safetensors")
     assert torch.equal(again.module[1].weight, model.module[0].weight)
+    state = {f"module.{name}": value for name, value in model.state_dict().items()}
+    torch.save(state, tmp_path / "parallel.pt")  # as DataParallel names them
+    other = Shared()
+    load_weights(other, tmp_path / "parallel.pt")
+    assert torch.equal(other.module[0].weight, model.module[0].weight)
 
 
 def test_whole_numbers_are_no_weights(tmp_path: Path, state: dict[str, Tensor]) -> None:

@@ -42,3 +42,11 @@ def test_a_choice_for_another_package_stands_for_its_keys() -> None:
     one = RunConfig({key: "rules"}, {"second_embedding._target_": "rules"})
     two = RunConfig({key: "onehot"}, {"second_embedding._target_": "onehot"})
     assert differing([one, two]) == ((), (key,))
+
+
+def test_a_choice_inside_of_another_too() -> None:
+    key = "embedding@embedding.of"
+    chosen = {"embedding": "measured"}
+    one = RunConfig({**chosen, key: "rules"}, {"embedding.of._target_": "rules"})
+    two = RunConfig({**chosen, key: "onehot"}, {"embedding.of._target_": "onehot"})
+    assert differing([one, two]) == ((), (key,))
