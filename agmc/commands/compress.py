@@ -10,11 +10,12 @@ from typing import Any
 from torch import nn
 
 from agmc.carry_out import CarryOut
-from agmc.commands.encoder import check_encoder, quick, refuse_ignored
+from agmc.commands.encoder import check_encoder, quick
 from agmc.commands.second_search import rehearse_second_search, second_search
 from agmc.commands.steps import (
     data_and_model,
     progress_of,
+    refuse_ignored,
     show,
     train_network,
 )

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agmc.commands.steps import progress_of, show
+from agmc.commands.steps import progress_of, refuse_ignored, show
 from agmc.job import Job
 from agmc.models.families import FITTED, HELD_OUT, NUM_RANDOM
 from agmc.pipeline import write_json
@@ -74,7 +74,7 @@ def check_encoder(build: Any, name: str = "embedding") -> None:
         if not can_be_fitted(inner):
             raise ValueError(f"{inside} must be an autoencoder")
         why = f"{name} reads the vectors of the whole network, fitted; leave it out"
-        _refuse_ignored(inner, ("freeze", "follow_plan"), inside, why)
+        _refuse_knobs(inner, ("freeze", "follow_plan"), inside, why)
         check_encoder(inner, inside)
     other = getattr(build, "keywords", {}).get("of")
     if other is not None:
@@ -102,7 +102,7 @@ def check_encoder(build: Any, name: str = "embedding") -> None:
     knobs = build.keywords
     if knobs["fit"] != ANEW:
         why = f"only a fit reads it; add {name}.fit={ANEW} or leave it out"
-        _refuse_ignored(build, ("variants", "corpus_variants", *_FITS), name, why)
+        _refuse_knobs(build, ("variants", "corpus_variants", *_FITS), name, why)
     try:
         wanted = _fresh(knobs, seed=0)
         if knobs["fit"] == ANEW:
@@ -111,25 +111,6 @@ def check_encoder(build: Any, name: str = "embedding") -> None:
             load_fitted(starting_file(knobs["fit"], encoder=knobs["encoder"]), wanted)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-
-
-def refuse_ignored(job: Job, *allowed: str) -> None:
-    """Raises ValueError where a file is named that the command would not look at.
-
-    Args:
-        job: with its command.
-        allowed: of `measured` and `checkpoint`, what it does read.
-    """
-    readers = {
-        "measured": "`agmc train embedding=autoencoder` reads it",
-        "checkpoint": "evaluate, export and graph read it",
-    }
-    for name, why in readers.items():
-        value = getattr(job, name)
-        if value is not None and name not in allowed:
-            raise ValueError(
-                f"{name} (={value!r}) would be ignored: {why}; leave it out"
-            )
 
 
 def fit_encoder(job: Job) -> None:
@@ -149,7 +130,7 @@ def fit_encoder(job: Job) -> None:
     if knobs["fit"] != ANEW:
         ignored.append("fit")
     why = "train fits anew, on families of networks; leave it out"
-    _refuse_ignored(build, ignored, "embedding", why)
+    _refuse_knobs(build, ignored, "embedding", why)
     path = job.directory / "encoder.safetensors"
     with team() as own, progress_of(job) as progress:
         if own.rank:  # a fit of minutes is not shared
@@ -202,7 +183,7 @@ def _fits(knobs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: knobs[name] for name in _FITS}
 
 
-def _refuse_ignored(build: Any, knobs: Iterable[str], name: str, why: str) -> None:
+def _refuse_knobs(build: Any, knobs: Iterable[str], name: str, why: str) -> None:
     """Raises ValueError for the first knob that has another value than its default."""
     parameters = inspect.signature(build.func).parameters
     for knob in knobs:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import nn
 
-from agmc.commands.encoder import refuse_ignored
 from agmc.commands.steps import (
     data_and_model,
     model_of,
+    refuse_ignored,
     show,
 )
 from agmc.cost.latency import LatencyModel

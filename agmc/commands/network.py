@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
-from agmc.commands.encoder import can_be_fitted, fit_encoder, refuse_ignored
+from agmc.commands.encoder import can_be_fitted, fit_encoder
 from agmc.commands.steps import (
     data_and_model,
     measure_file,
     progress_of,
+    refuse_ignored,
     train_network,
 )
 from agmc.data import Splits

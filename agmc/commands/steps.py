@@ -28,6 +28,25 @@ def progress_of(job: Job) -> Progress:
     return Progress(tracker=job.make("tracking")(job.directory, job.record))
 
 
+def refuse_ignored(job: Job, *allowed: str) -> None:
+    """Raises ValueError where a file is named that the command would not look at.
+
+    Args:
+        job: with its command.
+        allowed: of `measured` and `checkpoint`, what it does read.
+    """
+    readers = {
+        "measured": "`agmc train embedding=autoencoder` reads it",
+        "checkpoint": "evaluate, export and graph read it",
+    }
+    for name, why in readers.items():
+        value = getattr(job, name)
+        if value is not None and name not in allowed:
+            raise ValueError(
+                f"{name} (={value!r}) would be ignored: {why}; leave it out"
+            )
+
+
 def data_and_model(
     job: Job, progress: Progress, *, other_classes: bool = False
 ) -> tuple[Splits, nn.Module]:
