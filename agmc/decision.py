@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -179,7 +179,7 @@ def _bits(layer: str, part: str, choices: tuple[int, ...], mapping: str) -> Deci
 
 
 def _checked_bits(name: str, choices: Sequence[int]) -> tuple[int, ...]:
-    if isinstance(choices, str) or not isinstance(choices, Sequence):
+    if isinstance(choices, str) or not isinstance(choices, Collection):
         raise ValueError(f"{name} (={choices!r}) must be a list, as [4, 8]")
     for bits in choices:
         if not is_whole(bits):

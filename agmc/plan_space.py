@@ -110,7 +110,8 @@ class PlanSpace(Sequence[Decision]):
                 "choices, or end_bits=null"
             )
         self.decisions = tuple(decisions)
-        self._given = self._checked_start()
+        if start is not None:
+            _ = self._given  # refuses what the network does not have
 
     def __len__(self) -> int:
         return len(self.decisions)
@@ -155,7 +156,8 @@ class PlanSpace(Sequence[Decision]):
                 have.
         """
         channels = kept_channels(self.graph, plan)
-        kept_blocks(self.graph, plan)  # refuses blocks that are unknown
+        if plan is not None and plan.dropped:
+            kept_blocks(self.graph, plan)  # refuses blocks that are unknown
         if self.only_channels:
             return channels
         layer_parts(self.graph, plan)  # refuses layers that are unknown
@@ -255,7 +257,8 @@ class PlanSpace(Sequence[Decision]):
         rows = [[d.part, d.name, d.rounds_up, *d.counts, *d.values] for d in self]
         return [*rows, self.start.to_json()]
 
-    def _checked_start(self) -> tuple[np.ndarray, ...]:
+    @cached_property
+    def _given(self) -> tuple[np.ndarray, ...]:
         """What holds besides the decisions: channels, blocks, and parts of layers."""
         graph, start = self.graph, self.start
         stays = kept_blocks(graph, start)

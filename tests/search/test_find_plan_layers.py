@@ -29,14 +29,14 @@ def graph():
     return trace(tiny_net(), tiny_splits().example_input())
 
 
-def find(graph, *parts, agent="random", mapping="share", **knobs):
+def find(graph, *parts, agent="random", mapping="share", budget=BUDGET, **knobs):
     space = PlanSpace(graph, parts=parts, end_bits=None, mapping=mapping)
     if isinstance(agent, str):
         agent = functools.partial(AGENTS[agent], **SMALL.get(agent, {}))
     rooms = {"evaluator": QUICK, "execution": CPU, "embedding": "rules"}
     rooms = {**rooms, "episodes": 5, **knobs}
     found = find_plan(
-        tiny_net(), tiny_splits(), BUDGET, agent=agent, space=space, **rooms
+        tiny_net(), tiny_splits(), budget, agent=agent, space=space, **rooms
     )
     return found, space
 
@@ -55,7 +55,8 @@ def assert_within(found, graph, codebooks=False):
     "agent", [name for name in sorted(AGENTS) if not name.startswith("sb3")]
 )
 def test_every_agent_stays_within_the_budget(agent, graph):
-    found, space = find(graph, "weight_bits", "act_bits", agent=agent)
+    budget = BUDGET[:1] if agent == "additive" else BUDGET  # several do not add up
+    found, space = find(graph, "weight_bits", "act_bits", agent=agent, budget=budget)
     assert len(found.episodes) == 5
     assert_within(found, graph)
     assert set(found.plan.weight_bits) == {"0", "3", "8"}
