@@ -116,7 +116,7 @@ def compress(job: Job) -> None:
             if second is not None:
                 rehearse_second_search(job, second, rooms, model, splits, bound)
         if job.weights is None:
-            train_network(job, model, splits, execution, progress, own)
+            train_network(job, model, graph, splits, execution, progress, own)
             progress.stage("trace")
             graph = graph_of(model, splits)  # knows the statistics of the weights
         bounds, record = [bound], dict(job.record)

@@ -51,8 +51,8 @@ def train(job: Job) -> None:
         splits, model = data_and_model(job, progress, other_classes=True)
         with frozen(model, freeze):
             pass  # refuses what fits no layer
-        graph_of(model, splits)  # refuses what cannot be compressed later
-        train_network(job, model, splits, execution, progress, own)
+        graph = graph_of(model, splits)  # refuses what cannot be compressed later
+        train_network(job, model, graph, splits, execution, progress, own)
         if own.rank:
             return
         save_weights(model, weights)

@@ -12,9 +12,10 @@ from torch import nn
 
 from agmc.data import Splits
 from agmc.fine_tuning import show_epochs
+from agmc.graph.model_graph import ModelGraph
 from agmc.graph.program_json import program_to_json
 from agmc.job import Job
-from agmc.measure import Measurement, graph_of, measure
+from agmc.measure import Measurement, measure
 from agmc.report.progress import Progress
 from agmc.report.table import Table
 from agmc.search.run_key import run_key
@@ -74,17 +75,27 @@ def model_of(job: Job, splits: Splits, *, other_classes: bool = False) -> nn.Mod
 def train_network(
     job: Job,
     model: nn.Module,
+    graph: ModelGraph,
     splits: Splits,
     execution: Execution,
     progress: Progress,
     team: Team,
 ) -> None:
-    """Trains on the train split, or takes the trained network from the cache."""
+    """Trains on the train split, or takes the trained network from the cache.
+
+    Args:
+        job: has the recipe and the cache.
+        model: trained in place; on the CPU afterwards.
+        graph: of the model as it is now.
+        splits: `train` is read.
+        execution: device and precision.
+        progress: told about every epoch.
+        team: that shares the training.
+    """
     recipe = job.make("train")
     progress.stage("train", total=recipe.epochs, unit="epoch")
     key = ""
     if job.cache is not None:  # the code may be other than it was
-        graph = graph_of(model, splits)
         said = {name: value.tolist() for name, value in graph.constants.items()}
         program = json.dumps([program_to_json(graph.program), said])
         key = run_key(model, splits, program=program, layers=repr(model))

@@ -24,6 +24,11 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: str = "float32"
 
+    @classmethod
+    def of(cls, value: Tensor) -> TensorSpec:
+        """That of a tensor, or of a parameter or buffer."""
+        return cls(tuple(value.shape), str(value.dtype).removeprefix("torch."))
+
 
 @dataclass(frozen=True, eq=False)
 class Channels:

@@ -165,8 +165,7 @@ class Recorder(TorchDispatchMode):
             self.sources[operation.name] = line
 
     def _value(self, meta: Tensor, device: torch.device, name: str) -> ShapeTensor:
-        dtype = str(meta.dtype).removeprefix("torch.")
-        self.tensors[name] = TensorSpec(tuple(meta.shape), dtype)
+        self.tensors[name] = TensorSpec.of(meta)
         return shape_tensor(meta, device, name, self._own)
 
     def _part(

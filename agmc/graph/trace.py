@@ -42,7 +42,7 @@ def trace(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> ModelGr
     operations, outputs, tensors = without_writes(
         [with_size.operation(operation) for operation in captured.operations],
         with_size.arguments(captured.outputs),
-        {name: _tensor_spec(value) for name, value in state.items()} | tensors,
+        {name: TensorSpec.of(value) for name, value in state.items()} | tensors,
     )
     for operation in operations:
         _check_operator(operation, captured.sources)
@@ -167,10 +167,6 @@ def _positions(program: Program, state: Mapping[str, Tensor]) -> dict[str, np.nd
         for name in list(operation.refs())[1:]
         if name in program.buffers
     }
-
-
-def _tensor_spec(value: Tensor) -> TensorSpec:
-    return TensorSpec(tuple(value.shape), str(value.dtype).removeprefix("torch."))
 
 
 def _parameter_spec(value: Tensor, trainable: bool) -> ParameterSpec:

@@ -111,11 +111,9 @@ def base_path(
     seed: int,
 ) -> Path:
     """The file in `cache` that `train_base` keeps a network in."""
-    # Where nothing is frozen, networks keep the names of before anything could be.
-    values = astuple(recipe) if recipe.freeze else astuple(recipe)[:-1]
     parts = (
         *(REVISION, key, splits.digest, splits.crop_padding, splits.flip),
-        *(values, seed, str(execution.dtype)),
+        *(astuple(recipe), seed, str(execution.dtype)),
     )
     name = hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
     return Path(cache).expanduser() / f"base-{name}.safetensors"
