@@ -64,6 +64,8 @@ RUNS = Path(__file__).parent / "search_runs.jsonl"
 EXECUTION = Execution(device="cpu")  # bfloat16 where there are instructions for it
 STEPS = 200  # of the short training
 RECIPE = Recipe(epochs=1, learning_rate=0.02, batch_size=64)
+#: Split -> what the accuracy on it after the short training is called in `RUNS`.
+TUNED = {"search": "tuned", "test": "tested"}
 
 
 @dataclass(frozen=True)
@@ -172,8 +174,8 @@ class Prepared:
         """The plan that keeps the same share everywhere."""
         return uniform_plan(Budgets.of(budget).bind(self.costs, PlanSpace(self.graph)))
 
-    def tuned(self, plan: Plan) -> float:
-        """Accuracy on the whole search split after a short training."""
+    def tuned(self, plan: Plan, split: str) -> float:
+        """Accuracy on a whole split after a short training."""
         module = self._pruner.prune(plan)
         repair = reconstruction_of(
             *(self.model, self.graph, self.splits, EXECUTION),
@@ -186,7 +188,7 @@ class Prepared:
         some = train.select(order[: STEPS * RECIPE.batch_size])
         splits = dataclasses.replace(self.splits, train=some)
         fit(module, splits, RECIPE, execution=EXECUTION, seed=0)
-        batches = batches_of(self.splits, "search", execution=EXECUTION, batch_size=100)
+        batches = batches_of(self.splits, split, execution=EXECUTION, batch_size=100)
         return accuracy(module, batches, execution=EXECUTION)
 
 
@@ -228,23 +230,26 @@ class Place:
     def _lay_out(self) -> None:
         for line in RUNS.read_text().splitlines() if RUNS.exists() else ():
             record = json.loads(line)
-            tuned = record.pop("tuned", None)
+            for name in TUNED.values():
+                if name in record:
+                    share = {"accuracy": record.pop(name)}
+                    lay(self.results, f"{record['name']}_{name}", share)
             lay(self.results, record["name"], record)
-            if tuned is not None:
-                lay(self.results, f"{record['name']}_tuned", {"accuracy": tuned})
 
     def keep(self) -> None:
         """Writes all runs of the folder to `RUNS`, beside those that are there."""
         self._lay_out()
         lines = []
         for record in self._all():
-            tuned = self.tuned(record["name"])
-            lines.append(record if tuned is None else {**record, "tuned": tuned})
+            for split, name in TUNED.items():
+                if (share := self.tuned(record["name"], split)) is not None:
+                    record[name] = share
+            lines.append(record)
         write_whole(RUNS, "".join(json.dumps(line) + "\n" for line in lines))
 
-    def tuned(self, name: str) -> float | None:
+    def tuned(self, name: str, split: str = "search") -> float | None:
         """Accuracy of the plan of a run after the short training, where measured."""
-        file = self.results / f"{name}_tuned.json"
+        file = self.results / f"{name}_{TUNED[split]}.json"
         if not file.exists():
             return None
         accuracy: float = json.loads(file.read_text())["accuracy"]
@@ -287,13 +292,13 @@ class Place:
         write_whole(file, json.dumps(record) + "\n")
         return f"{case.name}: {curve[-1]:.3f}"
 
-    def tune(self, record: dict[str, Any]) -> str:
+    def tune(self, record: dict[str, Any], split: str = "search") -> str:
         """What the plan of a run is worth after the short training."""
-        file = self.results / f"{record['name']}_tuned.json"
-        if self.tuned(record["name"]) is not None:
+        file = self.results / f"{record['name']}_{TUNED[split]}.json"
+        if file.exists():
             return f"{file.stem}: done before"
         network = self.prepared(record["network"])
-        share = network.tuned(Plan(record["keep_ratio"]))
+        share = network.tuned(Plan(record["keep_ratio"]), split)
         write_whole(file, json.dumps({"accuracy": share}) + "\n")
         return f"{file.stem}: {share:.4f}"
 

@@ -16,13 +16,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from table import write
+from table import rows_of, write
 
 from agmc.embedding.learned import autoencoder
 from agmc.embedding.measured import measured
 from agmc.embedding.predicted import sensitivity
 from agmc.embedding.sequential import sequential
-from experiments.searches import FAMILY, Case, Place, in_processes, places, with_head
+from experiments.searches import (
+    FAMILY,
+    Case,
+    Place,
+    in_processes,
+    median,
+    places,
+    with_head,
+)
 
 HERE = Path(__file__).parent
 #: Network, budget and the agent that sees the embeddings.
@@ -38,7 +46,7 @@ SEEDS = 5
 #: Critics read embeddings, actor-critics can train them.
 NAMES: dict[str, tuple[str, ...]] = {
     "critic": (
-        *("rules", "autoencoder", "measured", "sensitivity"),
+        *("rules", "rules_weights", "autoencoder", "measured", "sensitivity"),
         *("random_projection", "onehot"),
     ),
     "ddpg": ("rules", "autoencoder"),
@@ -57,6 +65,7 @@ def main() -> None:
     parser.add_argument("--agents", nargs="*", default=[*NAMES])
     parser.add_argument("--embeddings", nargs="*")
     parser.add_argument("--seeds", nargs="*", type=int, default=range(SEEDS))
+    parser.add_argument("--test", action="store_true", help="the plans of median seeds")
     options = parser.parse_args()
     place = Place.of(options)
     cases = [
@@ -73,7 +82,17 @@ def main() -> None:
         for family in {FAMILY[case.network] for case in cases}
     }
     in_processes(options.jobs, functools.partial(run, place=place, heads=heads), cases)
+    if options.test:
+        tested = functools.partial(place.tune, split="test")
+        in_processes(options.jobs, tested, median_runs(place))
     write(HERE, place, SETTINGS)
+
+
+def median_runs(place: Place) -> list[dict[str, Any]]:
+    """The run with the median result of every row of the table, each once."""
+    rows = [runs for setting in SETTINGS for runs in rows_of(place, *setting).values()]
+    medians = [median(runs) for runs in rows]
+    return [*{run["name"]: run for run in medians}.values()]
 
 
 def run(case: Case, *, place: Place, heads: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ import torch
 from agmc.report.curves import Mean, area_under, episodes_until, means
 from agmc.report.experiment import Target, write_experiment
 from agmc.report.line_chart import Line, line_chart, style_of
-from experiments.searches import Place, best_of, percent
+from experiments.searches import Place, best_of, median, percent
 
 AFTER = (1, 10, 25, 50, 100, 200)
 COMMAND = (
@@ -41,7 +41,10 @@ def write(
         aim = float(np.mean([run["curve"][-1] for run in runs[BASE]]))
         for name, given in runs.items():
             cells = {"network": network, "macs kept": f"{budget:g}", "agent": agent}
-            rows.append({**cells, **row(name, given, aim)})
+            tested = place.tuned(median(given)["name"], "test")
+            cells.update(row(name, given, aim))
+            cells["fine-tuned, test"] = "-" if tested is None else f"{100 * tested:.2f}"
+            rows.append(cells)
         if len(runs.get(LEARNED, ())) > 1 and len(runs[BASE]) > 1:
             targets += targets_of(where, runs, aim)
     if not rows:

@@ -70,7 +70,7 @@ def measure(
         )
         plan, seen = found.plan, curve_of(found)[-1]
         whole = prepared.whole(plan).accuracy
-        tuned = prepared.tuned(plan)
+        tuned = prepared.tuned(plan, "search")
     else:
         place.run(case)
         (run,) = (r for r in place.records() if r["name"] == case.name)
