@@ -28,7 +28,9 @@ from agmc.export.latencies import CELLS
 from agmc.models import build, save_weights
 from agmc.plan import Plan
 from agmc.report.progress import Progress
+from agmc.search.policy import FORMAT
 from agmc.search.sensitivity import Sensitivity
+from agmc.tensor_file import write_tensors
 
 FILES = {
     *(".hydra", "run.log", "result.json", "plan.json", "episodes.jsonl"),
@@ -637,6 +639,7 @@ def untouched(directory):
         (["search.evaluator.search_images=x"], ["search_images (='x')", "or null"]),
         (["compression.min_keep_ratio=x"], ["min_keep_ratio (='x')"]),
         (["compression.importance.path=agmc.nothing"], ["agmc.nothing"]),
+        (["compression.importance.path=agmc.trace"], ["a function", "importance.l1"]),
         (["model=torchvision", "model.name=nothing"], ["nothing", "resnet20"]),
         (["model=torchvision", "model.name=a.b:c"], ["a.b:c", "PYTHONPATH"]),
         (["finetune.epochs=-1"], ["epochs (=-1)"]),
@@ -741,6 +744,18 @@ def test_mistakes_are_one_line(arguments, words, call, tmp_path):
     assert "train" not in got.out  # nobody waits for that to hear of a mistake
     out = tmp_path / "out"
     assert untouched(out if "-m" not in arguments else out / "0")
+
+
+def test_a_policy_of_another_embedding_is_refused_before_the_training(call, tmp_path):
+    policy = tmp_path / "policy.safetensors"
+    header = {"agent": "DDPG", "embedding": "RulesEmbedding", "columns": "[]"}
+    write_tensors(policy, FORMAT, header, {})
+    out = tmp_path / "out"
+    arguments = (f"policy.load={policy}", "agent=ddpg", "embedding=onehot")
+    got = call(*arguments, "cache=null", f"out={out}")
+    refused(got, "policy of the embedding RulesEmbedding, and this search has Fixed")
+    assert "train" not in got.out
+    assert untouched(out)
 
 
 def weights_of(tmp_path, **changes):

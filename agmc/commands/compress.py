@@ -20,6 +20,7 @@ from agmc.commands.steps import (
     train_network,
 )
 from agmc.compression.calibration import check_images
+from agmc.compression.importance import Importance
 from agmc.cost.model import CostModel
 from agmc.data import Splits
 from agmc.export.checkpoint import check_entropy
@@ -187,8 +188,14 @@ def _check_noise(job: Job, second: SecondStage | None) -> None:
 def _rooms_of_the_search(job: Job) -> dict[str, Any]:
     """The arguments of `find_plan` that are rooms: mistakes in them show at once."""
     same = ("embedding", "agent", "reward", "execution")
+    importance = job.make("compression.importance")
+    if not isinstance(importance, Importance):
+        raise ValueError(
+            f"compression.importance.path names a {type(importance).__name__}; it "
+            "must be an Importance, as agmc.compression.importance.l1 is"
+        )
     return {name: job.make(name) for name in same} | {
-        "importance": job.make("compression.importance"),
+        "importance": importance,
         "evaluator": job.make("search.evaluator"),
         "corpus": job.make("search.corpus"),
         "workers": Workers(**job.workers),
@@ -213,7 +220,7 @@ def _rehearse(
     agent = rehearse_agent(
         rooms["agent"], goals, episodes=episodes, seed=job.seed, embedding=observe
     )
-    rooms["policy"].check(agent)
+    rooms["policy"].check(agent, observe)
     rehearse_reward(reward, bound)
     evaluator = rooms["evaluator"]
     if not bound.space.only_channels:

@@ -103,10 +103,7 @@ def second_search(
     space = second.space(graph, job.space, start)
     bound = budgets.bind(first.cost_model.of_graph(graph), space)
     watch = Watch(progress, budgets, of="second search")
-    same = (
-        *("execution", "importance", "evaluator"),
-        *("workers", "quantization", "tables"),
-    )
+    same = "execution importance evaluator workers quantization tables".split()
     found = find_plan(
         small,
         splits,

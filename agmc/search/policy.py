@@ -83,11 +83,15 @@ class Policy:
             return None
         return digest_of(Path(self.load).expanduser())
 
-    def check(self, agent: Agent) -> None:
+    def check(self, agent: Agent, embedding: Embedding | None = None) -> None:
         """Sees that an agent of this class has a policy, before anything takes long.
 
+        Args:
+            agent: as it will search.
+            embedding: that it will see, fitted or not; None where that is not known.
+
         Raises:
-            ValueError: it has none, or the loaded one is of another agent.
+            ValueError: it has none, or the loaded one is of another agent or embedding.
             OSError: there can be no file where it is to be saved.
         """
         if self.save is not None or self.load is not None:
@@ -96,7 +100,11 @@ class Policy:
             Path(self.save).expanduser().parent.mkdir(parents=True, exist_ok=True)
         if self.load is not None:
             header, _ = _read(Path(self.load).expanduser())
-            _same("agent", header, {"agent": type(agent).__name__}, self.load)
+            here = {"agent": type(agent).__name__}
+            if embedding is not None:
+                here = _described(agent, embedding)
+                here.pop("fitted")
+            _compare(header, here, self.load)
 
     def begin(self, agent: Agent, embedding: Embedding) -> None:
         """Gives the agent the loaded policy, where there is one.
@@ -108,17 +116,7 @@ class Policy:
             return
         path = Path(self.load).expanduser()
         header, state = _read(path)
-        here = _described(agent, embedding)
-        for what in ("agent", "embedding"):
-            _same(what, header, here, path)
-        for key, what in (("columns", "shows other columns"), ("fitted", "is another")):
-            if header.get(key) != here[key]:
-                raise ValueError(
-                    f"{path} was trained over {here['embedding']} that {what} than "
-                    "that of this search; take the same knobs and the same fit, or "
-                    "train the encoder with the agent, which keeps it in the policy "
-                    "(embedding.freeze=false)"
-                )
+        _compare(header, _described(agent, embedding), path)
         try:
             agent.load_policy_state(state)
         except ValueError as error:
@@ -150,14 +148,22 @@ class Policy:
             return False
 
 
-def _same(
-    what: str, header: Mapping[str, str], here: Mapping[str, str], path: object
-) -> None:
-    if header.get(what) != here[what]:
-        raise ValueError(
-            f"{path} is a policy of the {what} {header.get(what)}, and this search has "
-            f"{here[what]}; take the same"
-        )
+def _compare(header: Mapping[str, str], here: Mapping[str, str], path: object) -> None:
+    """Raises ValueError where what a policy depends on is something else here."""
+    for what in ("agent", "embedding"):
+        if what in here and header.get(what) != here[what]:
+            raise ValueError(
+                f"{path} is a policy of the {what} {header.get(what)}, and this search "
+                f"has {here[what]}; take the same"
+            )
+    for key, what in (("columns", "shows other columns"), ("fitted", "is another")):
+        if key in here and header.get(key) != here[key]:
+            raise ValueError(
+                f"{path} was trained over {here['embedding']} that {what} than "
+                "that of this search; take the same knobs and the same fit, or "
+                "train the encoder with the agent, which keeps it in the policy "
+                "(embedding.freeze=false)"
+            )
 
 
 def _described(agent: Agent, embedding: Embedding) -> dict[str, str]:

@@ -48,8 +48,9 @@ def rehearse_agent(
         ValueError: a knob is out of range, the agent takes another kind of budget, or
             a package is missing.
     """
-    encoder = None if embedding is None else copy.deepcopy(embedding.encoder)
-    dim = 1 if encoder is None or embedding is None else embedding.dim
+    encoder, dim = None, 1
+    if embedding is not None:
+        encoder, dim = copy.deepcopy(embedding.encoder), embedding.dim
     with torch.random.fork_rng(devices=[]):
         return build(
             context_of(
