@@ -27,7 +27,7 @@ from agmc.plan_space import PlanSpace
 from agmc.report.progress import Progress
 from agmc.training import BaseRecipe, Distillation, Execution, Recipe, fit, train_base
 
-EXECUTION = Execution(device="cpu", precision="float32")
+EXECUTION = Execution(device="cpu")  # bfloat16 where there are instructions for it
 BASE = BaseRecipe(epochs=3, learning_rate=0.1, max_gradient_norm=1.0)
 #: Of the noise of information dropout, which comes before the fine-tuning, and how
 #: fast it grows: within that epoch.
