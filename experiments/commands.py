@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
 
 
 def agmc(out: Path, command: str, *overrides: str) -> dict[str, Any]:
@@ -19,12 +22,30 @@ def agmc(out: Path, command: str, *overrides: str) -> dict[str, Any]:
         out: the run directory.
         command: compress, train, ...
         overrides: of its configuration, without `out` and `cache`.
+
+    Raises:
+        ValueError: the directory has a run of another configuration.
     """
-    result = out / "result.json"
-    if not result.exists():
+    made_with = out / ".hydra" / "overrides.yaml"
+    if made_with.exists():
+        known = {*OmegaConf.load(made_with)}
+        known -= {f"out={out}", "cache=null"}
+        asked = {f"command={command}", *overrides}
+        if known != asked:
+            raise ValueError(
+                f"{out} was made with {shlex.join(sorted(known - asked)) or 'less'} "
+                f"instead of {shlex.join(sorted(asked - known)) or 'less'}; remove it, "
+                "or name another folder"
+            )
+    if not (out / "result.json").exists():
         words = [command, *overrides, f"out={out}", "cache=null"]
         subprocess.run([sys.executable, "-m", "agmc", *words], check=True)
-    found: dict[str, Any] = json.loads(result.read_text())
+    return read(out)
+
+
+def read(out: Path) -> dict[str, Any]:
+    """What a finished command has left behind."""
+    found: dict[str, Any] = json.loads((out / "result.json").read_text())
     return found
 
 

@@ -74,7 +74,7 @@ class Case:
 
     Attributes:
         network: NETWORK_*.safetensors are its weights.
-        budget: one, as `agmc.find_plan` takes it, "macs:0.5".
+        budget: on the MACs, as `agmc.find_plan` takes it, "macs:0.5".
         agent: by name.
         seed: of the search.
         embedding: its name; not that of what it starts from.
@@ -89,16 +89,9 @@ class Case:
     episodes: int = EPISODES
 
     @property
-    def metric(self) -> str:
-        """That the budget is on."""
-        return self.budget.partition(":")[0]
-
-    @property
     def name(self) -> str:
-        """Of its folder and file; a budget on MACs goes without saying."""
+        """Of its folder and file."""
         parts = [self.network, self.budget.partition(":")[2].replace("/", "_")]
-        if self.metric != "macs":
-            parts.insert(1, self.metric)
         if self.embedding != "rules":
             parts.append(self.embedding)
         return "_".join([*parts, self.agent, str(self.seed)])
@@ -240,7 +233,7 @@ class Place:
         """Writes all runs of the folder to `RUNS`, beside those that are there."""
         self._lay_out()
         lines = []
-        for record in self._all():
+        for record in self.records():
             for split, name in TUNED.items():
                 if (share := self.tuned(record["name"], split)) is not None:
                     record[name] = share
@@ -275,7 +268,6 @@ class Place:
         record = {
             "name": case.name,
             "network": case.network,
-            "metric": case.metric,
             "budget": float(case.budget.partition(":")[2]),
             "agent": case.agent,
             "embedding": case.embedding,
@@ -302,13 +294,8 @@ class Place:
         write_whole(file, json.dumps({"accuracy": share}) + "\n")
         return f"{file.stem}: {share:.4f}"
 
-    def records(self, metric: str = "macs") -> Iterator[dict[str, Any]]:
-        """Of all runs that are there with a budget on the metric."""
-        for record in self._all():
-            if record["metric"] == metric:
-                yield record
-
-    def _all(self) -> Iterator[dict[str, Any]]:
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Of all runs that are there."""
         for file in sorted(self.results.glob("*[0-9].json")):
             yield json.loads(file.read_text())
 

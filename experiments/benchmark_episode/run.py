@@ -89,8 +89,9 @@ def main() -> None:
         execution,
         search_images=SEARCH_IMAGES,
         recalibration_images=RECALIBRATION_IMAGES,
+        reconstruction_images=0,
     )
-    observe = autoencoder(EmbeddingContext(graph, space), steps=20)
+    observe = autoencoder(EmbeddingContext(graph, space))
     original = evaluator(Plan({}))
     env = CompressionEnv([bound], observe, evaluator, error, original=original)
     agent = DDPG(

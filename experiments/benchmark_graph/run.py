@@ -32,6 +32,7 @@ from agmc.graph.trace import trace
 from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
+from experiments.parts import partial
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 HERE = Path(__file__).parent
@@ -177,6 +178,8 @@ def main() -> None:
             kept.write_text(json.dumps(measure(name)))
         rows.append(json.loads(kept.read_text()))
         print(rows[-1], flush=True)
+    if partial(parser, options, "networks"):
+        return
     ratios = [float(row["ratio"]) for row in rows if row["ratio"] != "-"]
     grown = growth()
     command = "python experiments/benchmark_graph/run.py --results FOLDER"

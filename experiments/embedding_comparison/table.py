@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import ttest_ind
 
 from agmc.report.curves import Mean, area_under, episodes_until, means
 from agmc.report.experiment import Target, write_experiment
@@ -40,9 +41,9 @@ def write(
         drawn[where] = runs
         aim = float(np.mean([run["curve"][-1] for run in runs[BASE]]))
         for name, given in runs.items():
-            cells = {"network": network, "macs kept": f"{budget:g}", "agent": agent}
+            cells = {"network": network, "macs kept": f"{budget:g}"}
             tested = place.tuned(median(given)["name"], "test")
-            cells.update(row(name, given, aim))
+            cells.update(row(agent, name, given, aim))
             cells["fine-tuned, test"] = "-" if tested is None else f"{100 * tested:.2f}"
             rows.append(cells)
         if len(runs.get(LEARNED, ())) > 1 and len(runs[BASE]) > 1:
@@ -69,9 +70,10 @@ def rows_of(place: Place, network: str, budget: float, agent: str) -> dict[str, 
     return {name: found[name] for name in sorted(found, key=lambda name: -best[name])}
 
 
-def row(name: str, runs: Runs, aim: float) -> dict[str, str]:
-    """One embedding in one setting."""
-    cells = {"embedding": name, "seeds": f"{len(runs)}"}
+def row(agent: str, name: str, runs: Runs, aim: float) -> dict[str, str]:
+    """One embedding in one setting, or an agent that sees none."""
+    cells = {"agent": runs[0]["agent"], "seeds": f"{len(runs)}"}
+    cells["embedding"] = name if runs[0]["agent"] == agent else "-"
     cells["precision"] = ", ".join(sorted({run["precision"] for run in runs}))
     for number in AFTER:
         shares = [best_of(run, number) for run in runs]
@@ -79,7 +81,8 @@ def row(name: str, runs: Runs, aim: float) -> dict[str, str]:
     mean = curves(runs).mean(axis=0)
     reached = episodes_until(mean, aim - 1e-9)
     cells[f"evaluations to the final best of {BASE}"] = str(reached or "-")
-    cells["area under the curve"] = f"{100 * area_under(mean, 0.0):.2f}"
+    area = f"{100 * area_under(mean, 0.0):.2f}"
+    cells["area under the curve"] = "-" if np.isnan(mean).any() else area
     cells["5,000 images"] = percent([run["whole"] for run in runs])
     return cells
 
@@ -118,7 +121,23 @@ def targets_of(where: str, runs: dict[str, Runs], aim: float) -> list[Target]:
                 COMMAND,
             )
         )
+        low, high = difference(learned, base, number)
+        result.append(
+            Target(
+                f"{where}: best of {number}, {LEARNED} less {BASE} (Welch, 95 %)",
+                *("> 0", f"{low:+.2f} to {high:+.2f}", low > 0, COMMAND),
+            )
+        )
     return result
+
+
+def difference(learned: Runs, base: Runs, number: int) -> tuple[float, float]:
+    """The 95 % interval of what the mean of one is above that of the other, points."""
+    ours, theirs = (
+        [100 * best_of(r, number) for r in runs] for runs in (learned, base)
+    )
+    low, high = ttest_ind(ours, theirs, equal_var=False).confidence_interval()
+    return float(low), float(high)
 
 
 def draw(folder: Path, drawn: dict[str, dict[str, Runs]]) -> None:

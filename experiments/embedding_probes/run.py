@@ -27,6 +27,7 @@ from agmc.embedding.fixed import FixedEmbedding
 from agmc.embedding.probe import Subject, probe_classes, probe_numbers, readable_rows
 from agmc.embedding.probe_targets import depths, macs_shares, makers, meetings
 from agmc.embedding.pyg import GraphConverter
+from agmc.embedding.starting import SHIPPED, starting_file
 from agmc.graph.groups import UnprunableWarning
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
@@ -36,6 +37,7 @@ from agmc.report.experiment import Target, write_experiment
 from agmc.search.find_plan import EMBEDDINGS
 from agmc.search.measured import NETWORKS, measured_networks
 from agmc.search.sensitivity import Sensitivity
+from experiments.parts import partial
 
 HERE = Path(__file__).parent
 MEASURED = HERE.parent / "sensitivity" / "measured"
@@ -56,6 +58,8 @@ STRUCTURES = {
 }
 #: Those of which the fitted encoder has learned nothing.
 UNSEEN = ("plain", "densenet", "efficientnet", "googlenet", "alexnet")
+#: Embeddings of layers, not of channels, and of what was measured on the network.
+NOT_FROM_STRUCTURE = ("haq", "measured")
 #: Vectors of an encoder as they are, neither standardised nor cut off.
 RAW = "raw vectors, untrained", "raw vectors, fitted"
 
@@ -72,11 +76,15 @@ class Network:
 
 def main() -> None:
     """Probes all embeddings and writes the table."""
-    every = ["nothing", "progress", *EMBEDDINGS, *RAW]
+    read = [name for name in EMBEDDINGS if name not in NOT_FROM_STRUCTURE]
+    every = ["nothing", "progress", *read, *RAW]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--measured", type=Path, default=MEASURED)
     parser.add_argument("--embeddings", nargs="+", default=every, choices=every)
-    parser.add_argument("--encoder", type=Path, help="of raw vectors, fitted")
+    shipped = starting_file(SHIPPED, encoder="gin")
+    parser.add_argument(
+        "--encoder", type=Path, default=shipped, help="of raw vectors, fitted"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -93,12 +101,11 @@ def main() -> None:
         ]
     rows = []
     for name in options.embeddings:
-        if name == RAW[1] and options.encoder is None:
-            print(f"{name}: left out, no --encoder FILE", flush=True)
-            continue
         started = time.perf_counter()
         rows += probed(name, structures, measured, options)
         print(rows[-1], f"{time.perf_counter() - started:.0f} s", flush=True)
+    if partial(parser, options, "embeddings"):
+        return
     command = "python experiments/embedding_probes/run.py --measured FOLDER"
     note = (
         f"torch {torch.__version__}; {len(structures)} networks of {len(STRUCTURES)} "

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from agmc.report.experiment import Target, write_experiment
+from experiments.parts import partial
 
 HERE = Path(__file__).parent
 METHODS = {
@@ -39,7 +40,9 @@ def overrides(model: str, method: str, data: Path, weights: Path) -> list[str]:
         "data=imagefolder",
         f"data.root={data}",
         *METHODS[method],
+        "compression=channels",
         "compression.round_to=1",
+        "search.evaluator.reconstruction_images=0",
         f"search.episodes={EPISODES}",
         f"search.evaluator.search_images={SEARCH_IMAGES}",
         f"finetune.epochs={EPOCHS[model]}",
@@ -94,7 +97,8 @@ def main() -> None:
             result = json.loads((out / "result.json").read_text())
             versions = result["versions"]
             rows.append(row_of(model, method, result))
-            write(rows, versions)
+    if not partial(parser, arguments, "networks", "methods"):
+        write(rows, versions)
 
 
 def write(rows: list[dict[str, str]], versions: dict[str, str]) -> None:

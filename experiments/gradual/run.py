@@ -30,7 +30,7 @@ from agmc.plan import Plan
 from agmc.report.experiment import Target, write_experiment
 from agmc.training import accuracy, batches_of
 from agmc.whole_file import write_whole
-from experiments.gradual.plans import EXECUTION, Setting, Start
+from experiments.gradual.plans import BASE, EXECUTION, NOISE, Setting, Start
 
 HERE = Path(__file__).parent
 COMMAND = "python experiments/gradual/run.py --data FOLDER --results FOLDER"
@@ -60,45 +60,55 @@ WIDER = replace(
 CANDIDATES = ("chosen", "smaller", "wider", "codebooks")
 #: What a nat of information costs where noise says what goes.
 BETA = 0.01
-Make = Callable[[Start], Carried]
 
 
-def untouched(start: Start) -> Carried:
-    """The trained network itself."""
-    network = agmc.compress(start.model, Plan({}), start.example)
-    return Carried(Plan({}), network, network, {}, EXECUTION)
+@dataclass(frozen=True)
+class Row:
+    """One way to make the network smaller.
+
+    Attributes:
+        label: in the table.
+        setting: how much goes; None where nothing does.
+        plan: for the setting; None where noise makes it.
+    """
+
+    label: str
+    setting: Setting | None = None
+    plan: Callable[[Start, Setting], Plan] | None = None
+
+    def make(self, start: Start) -> Carried:
+        """The network of a seed."""
+        if self.setting is None:
+            network = agmc.compress(start.model, Plan({}), start.example)
+            return Carried(Plan({}), network, network, {}, EXECUTION)
+        if self.plan is None:
+            return start.noisy(self.setting, BETA)
+        return start.carried(self.plan(start, self.setting), self.setting)
+
+    def __str__(self) -> str:
+        """All that is set for it, and the precision."""
+        noise = f"{NOISE}, {BETA}" if self.setting and self.plan is None else None
+        return f"{BASE}; {self.setting}; {noise}; {EXECUTION.dtype}"
 
 
-def planned(plan: Callable[[Start, Setting], Plan], setting: Setting) -> Make:
-    """A plan for a setting, carried out."""
-    return lambda start: start.carried(plan(start, setting), setting)
-
-
-#: Name of the files -> name in the table, how it is made.
-ROWS: Mapping[str, tuple[str, Make]] = {
-    "base": ("trained", untouched),
-    "published": (
-        "zeros and 8 bits alone, as published",
-        planned(Start.element_wise, PUBLISHED),
+#: Name of the files -> what they hold.
+ROWS: Mapping[str, Row] = {
+    "base": Row("trained"),
+    "published": Row(
+        "zeros and 8 bits alone, as published", PUBLISHED, Start.element_wise
     ),
-    "chosen": ("channels, zeros by LAMP, bits", planned(Start.chosen, CHOSEN)),
-    "uniform": ("uniform", planned(Start.uniform, CHOSEN)),
-    "random": ("random", planned(Start.random, CHOSEN)),
-    "noise": (
-        "zeros by information dropout",
-        lambda start: start.noisy(CHOSEN, BETA),
+    "chosen": Row("channels, zeros by LAMP, bits", CHOSEN, Start.chosen),
+    "uniform": Row("uniform", CHOSEN, Start.uniform),
+    "random": Row("random", CHOSEN, Start.random),
+    "noise": Row("zeros by information dropout", CHOSEN),
+    "smaller": Row(
+        "96 % zeros instead of 90", replace(CHOSEN, zeros=0.96), Start.chosen
     ),
-    "smaller": (
-        "96 % zeros instead of 90",
-        planned(Start.chosen, replace(CHOSEN, zeros=0.96)),
-    ),
-    "wider": (
-        "wider, longer, with a teacher",
-        planned(Start.chosen, WIDER),
-    ),
-    "codebooks": (
+    "wider": Row("wider, longer, with a teacher", WIDER, Start.chosen),
+    "codebooks": Row(
         "codebooks instead of even grids",
-        planned(Start.chosen, replace(CHOSEN, weights="codebook")),
+        replace(CHOSEN, weights="codebook"),
+        Start.chosen,
     ),
 }
 
@@ -115,14 +125,14 @@ class Place:
         """The trained network of a seed, trained or loaded once."""
         return Start(self.data, self.results, seed)
 
-    def make(self, name: str, seed: int, make: Make) -> None:
+    def make(self, name: str, seed: int) -> None:
         """A network, its file, and all that is known but for the test split."""
         if self.has(name, seed):
             return
         file = self.results / f"{name}-{seed}.json"
         start = self.start(seed)
         started, cpu = time.perf_counter(), time.process_time()
-        carried = make(start)
+        carried = ROWS[name].make(start)
         spent = time.perf_counter() - started, time.process_time() - cpu
         path = file.with_suffix(".safetensors")
         weights = layer_weights(carried.floats).values()
@@ -138,13 +148,23 @@ class Place:
             "search": share(path, start, "search"),
             "seconds": spent[0],
             "CPU seconds": spent[1],
+            "made with": str(ROWS[name]),
         }
         write_whole(file, json.dumps(record) + "\n")
         print(record, flush=True)
 
     def has(self, name: str, seed: int) -> bool:
-        """Whether it was made."""
-        return (self.results / f"{name}-{seed}.json").exists()
+        """Whether it was made.
+
+        Raises:
+            ValueError: with other settings.
+        """
+        file = self.results / f"{name}-{seed}.json"
+        if not file.exists():
+            return False
+        if json.loads(file.read_text()).get("made with") != str(ROWS[name]):
+            raise ValueError(f"{file} was made with other settings; remove it")
+        return True
 
     def tested(self, name: str, seed: int) -> dict[str, Any]:
         """The same with the accuracy of the file on the test split, read once."""
@@ -154,6 +174,7 @@ class Place:
             found = share(path, self.start(seed), "test")
             write_whole(file, json.dumps(found) + "\n")
         made = json.loads((self.results / f"{name}-{seed}.json").read_text())
+        del made["made with"]
         return {**made, "test": json.loads(file.read_text())}
 
 
@@ -178,7 +199,7 @@ def main() -> None:
     if "rows" in options.parts:
         for seed in options.seeds:
             for name in options.rows:
-                place.make(name, seed, ROWS[name][1])
+                place.make(name, seed)
     if "table" in options.parts:
         write(place)
 
@@ -190,7 +211,7 @@ def write(place: Place) -> None:
         for name in ROWS
     }
     base = {run["seed"]: run for run in runs["base"]}
-    rows = [line(ROWS[name][0], of, base) for name, of in runs.items() if of]
+    rows = [line(ROWS[name].label, of, base) for name, of in runs.items() if of]
     whole = [name for name in CANDIDATES if len(runs[name]) == len(base)]
     best = max(whole, key=lambda name: _mean(runs[name], "search"))
     lost = [-gain(run, base) for run in runs[best]]
@@ -203,7 +224,7 @@ def write(place: Place) -> None:
     ]
     targets = [
         Target(
-            f"{ROWS[best][0]}: {name} of {len(SEEDS)} seeds",
+            f"{ROWS[best].label}: {name} of {len(SEEDS)} seeds",
             f"<= {most}",
             f"{round(value, 3)}" + missing,
             round(value, 9) <= most and not missing,

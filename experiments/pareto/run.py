@@ -19,6 +19,7 @@ from agmc.plan import Plan
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.ladder import Ladder
 from agmc.whole_file import write_whole
+from experiments.parts import partial
 from experiments.searches import Case, Place, Prepared, percent, places
 
 HERE = Path(__file__).parent
@@ -52,7 +53,8 @@ def main() -> None:
     }
     network = place.prepared(NETWORK)
     uniform = [shares_of(network, network.uniform(budget)) for budget in rungs]
-    write(rungs, uniform, fronts, alone)
+    if not partial(parser, options, "alone", "seeds"):
+        write(rungs, uniform, fronts, alone)
 
 
 #: Accuracy of a plan on the images of the search and on the whole search split.

@@ -171,6 +171,16 @@ def write(place: Place) -> None:
             )
             if embedding not in seen:
                 continue
+            alone = mean(scratch["critic", embedding], 1)
+            targets.append(
+                Target(
+                    f"{told}: first plan, against none",
+                    f"> {alone:.2f} (without a policy)",
+                    f"{first:.2f}",
+                    first > alone,
+                    COMMAND,
+                )
+            )
             aim = mean(scratch["critic", embedding], MANY)
             targets.append(
                 Target(

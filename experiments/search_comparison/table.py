@@ -17,6 +17,8 @@ from experiments.searches import Place, best_of, median, percent
 AFTER = (10, 25, 50, 100, 200)
 COMMAND = "python experiments/search_comparison/run.py --data F --weights F --results F"
 OURS = "critic"
+#: Alone they are no measure of a search.
+BASELINES = ("uniform", "random")
 
 
 def write(folder: Path, place: Place) -> None:
@@ -35,7 +37,7 @@ def write(folder: Path, place: Place) -> None:
     targets = []
     for setting in dict.fromkeys(key[:2] for key in order):
         agents = {key[2]: rows[key] for key in order if key[:2] == setting}
-        if OURS in agents and len(agents) > 1:
+        if OURS in agents and agents.keys() - {OURS, *BASELINES}:
             targets.append(target_of(*setting, agents))
     write_curves(folder, [run for given in runs.values() for run in given], order)
     note = (

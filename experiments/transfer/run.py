@@ -27,6 +27,7 @@ from agmc.report.experiment import Target, write_experiment
 from agmc.search.budgets import Budgets
 from agmc.search.goals import context_of, goal_of
 from agmc.whole_file import write_whole
+from experiments.parts import partial
 from experiments.searches import FAMILY, Place, Prepared, places, with_head
 
 HERE = Path(__file__).parent
@@ -67,6 +68,8 @@ def main() -> None:
                         COMMAND,
                     )
                 )
+    if partial(parser, options, "networks"):
+        return
     note = f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}."
     write_experiment(HERE, rows, targets, note)
 

@@ -41,6 +41,7 @@ from agmc.search.evaluator import Evaluator
 from agmc.search.repair import pruner_of, reconstruction_of
 from agmc.training import Distillation, accuracy, batches_of, distil
 from agmc.whole_file import write_whole
+from experiments.parts import partial
 from experiments.searches import EPISODES as CHANNEL_EPISODES
 from experiments.searches import (
     EVALUATOR,
@@ -77,6 +78,13 @@ ROUNDED_RECIPE = dataclasses.replace(RECIPE, learning_rate=0.01, max_gradient_no
 COMMAND = "python experiments/two_stage/run.py --data F --weights F --results F"
 
 
+def folder_of(place: Place) -> Path:
+    """For what is measured here; the runs of other experiments are outside of it."""
+    folder = place.results / "bits"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @dataclass(frozen=True, eq=False)
 class Small:
     """A network at half of its MACs, trained again, and its bits."""
@@ -90,7 +98,7 @@ class Small:
     def of(cls, place: Place, name: str) -> Small:
         """Made, or read where it was made before."""
         network = place.prepared(name)
-        file = place.results / f"{name}_half.safetensors"
+        file = folder_of(place) / f"{name}_half.safetensors"
         if not file.exists():
             case = Case(name, "macs:0.5", "critic", 0)
             place.run(case)
@@ -200,11 +208,11 @@ def searched(
             episodes=EPISODES,
             seed=seed,
             execution=EXECUTION,
-            directory=place.results / stem,
+            directory=folder_of(place) / stem,
         )
         return record_of(found, seed)
 
-    return kept(place.results / f"{stem}.json", make)
+    return kept(folder_of(place) / f"{stem}.json", make)
 
 
 def searched_jointly(
@@ -230,7 +238,7 @@ def searched_jointly(
             episodes=CHANNEL_EPISODES + EPISODES,
             seed=seed,
             execution=EXECUTION,
-            directory=place.results / stem,
+            directory=folder_of(place) / stem,
         )
         module = trained(network, Plan(found.plan.keep_ratio))
         after = with_bits(
@@ -238,7 +246,7 @@ def searched_jointly(
         )
         return {**record_of(found, seed), "trained": after}
 
-    return kept(place.results / f"{stem}.json", make)
+    return kept(folder_of(place) / f"{stem}.json", make)
 
 
 def record_of(found: agmc.Found, seed: int) -> dict[str, Any]:
@@ -257,7 +265,7 @@ def record_of(found: agmc.Found, seed: int) -> dict[str, Any]:
 def main() -> None:
     """Searches what is missing and writes the table."""
     parser = places(__doc__)
-    parser.add_argument("--networks", nargs="+", default=["resnet20"])
+    parser.add_argument("--networks", nargs="+", default=["resnet20", "resnet56"])
     parser.add_argument("--seeds", nargs="*", type=int, default=range(5))
     parser.add_argument("--bits", nargs="+", type=int, default=UNIFORM)
     options = parser.parse_args()
@@ -274,6 +282,8 @@ def main() -> None:
             found, target = searches_of(small, place, name, bits, options.seeds)
             rows += found
             targets.append(target)
+    if partial(parser, options, "networks", "seeds", "bits"):
+        return
     note = (
         f"{len(options.seeds)} seeds, {EPISODES} evaluations on 500 images of the "
         f"search split; torch {torch.__version__}, one thread, "
@@ -293,7 +303,7 @@ def searches_of(
         middle = median(runs)
         plan = Plan({}, weight_bits=middle["weight_bits"], act_bits=middle["act_bits"])
         after = kept(
-            place.results / f"{name}_trained{bits}_{key_of(title)}.json",
+            folder_of(place) / f"{name}_trained{bits}_{key_of(title)}.json",
             functools.partial(trained_record, small, plan),
         )
         shares = [best_of(run, EPISODES) for run in runs]
@@ -326,7 +336,7 @@ def uniform_row(
         share = small.evaluator(plan).accuracy
         return {"accuracy": share, **trained_record(small, plan)}
 
-    record = kept(place.results / f"{name}_uniform{bits}.json", make)
+    record = kept(folder_of(place) / f"{name}_uniform{bits}.json", make)
     share = record["accuracy"]
     return row_of(name, f"{bits} bits", small, plan, [share], record["trained"]), share
 

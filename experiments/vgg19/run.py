@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agmc.report.experiment import Target, write_experiment
-from experiments.commands import agmc, points_lost, row_of, versions
+from experiments.commands import agmc, points_lost, read, row_of, versions
 
 HERE = Path(__file__).parent
 COMMAND = "python experiments/vgg19/run.py --data FOLDER --runs FOLDER"
@@ -58,7 +58,7 @@ def main() -> None:
             words = (*shared, given, f"seed={seed}", limit, *overrides)
             agmc(place(name, seed), "compress", *words)
     found = {
-        (name, seed): agmc(place(name, seed), "compress")
+        (name, seed): read(place(name, seed))
         for name in ROWS
         for seed in range(10)
         if (place(name, seed) / "result.json").exists()

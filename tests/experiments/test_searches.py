@@ -23,11 +23,9 @@ spec.loader.exec_module(searches)
         ("macs:0.5", {}, "resnet20_0.5_critic_3"),
         ("macs:0.5", {"embedding": "onehot"}, "resnet20_0.5_onehot_critic_3"),
         ("macs:0.3..0.8/9", {}, "resnet20_0.3..0.8_9_critic_3"),
-        ("params:0.5", {}, "resnet20_params_0.5_critic_3"),
-        ("bytes:0.25", {"embedding": "onehot"}, "resnet20_bytes_0.25_onehot_critic_3"),
     ],
 )
-def test_budgets_on_macs_go_without_saying(budget, knobs, name):
+def test_runs_are_named_by_what_is_not_the_default(budget, knobs, name):
     assert searches.Case("resnet20", budget, "critic", 3, **knobs).name == name
 
 
@@ -39,29 +37,31 @@ def place(tmp_path, monkeypatch):
 
 
 def lay(place, name, **record):
-    text = json.dumps({"name": name, "metric": "macs", **record})
+    text = json.dumps({"name": name, **record})
     (place.results / f"{name}.json").write_text(text)
 
 
-def test_records_of_other_metrics_stay_apart(place):
+def test_records_are_runs_and_nothing_else(place):
     lay(place, "a_0.5_critic_0")
     lay(place, "a_0.5_onehot_critic_1")
-    lay(place, "a_params_0.5_critic_0", metric="params")
+    (place.results / "a_0.5_critic_0_tuned.json").write_text('{"accuracy": 0.75}')
+    (place.results / "bits").mkdir()
     found = [r["name"] for r in place.records()]
     assert found == ["a_0.5_critic_0", "a_0.5_onehot_critic_1"]
-    assert [r["name"] for r in place.records("params")] == ["a_params_0.5_critic_0"]
 
 
 def test_runs_that_are_kept_come_back_in_another_folder(place, tmp_path):
     lay(place, "a_0.5_critic_0", seed=0)
-    lay(place, "a_params_0.5_critic_0", metric="params")
+    lay(place, "b_0.5_critic_0")
     (place.results / "a_0.5_critic_0_tuned.json").write_text('{"accuracy": 0.75}')
+    (place.results / "b_0.5_critic_0_tested.json").write_text('{"accuracy": 0.25}')
     place.keep()
     options = argparse.Namespace(data="", weights=tmp_path, results=tmp_path / "new")
     again = searches.Place.of(options)
     assert [*again.records()] == [*place.records()]
     assert again.tuned("a_0.5_critic_0") == 0.75
-    assert again.tuned("a_params_0.5_critic_0") is None
+    assert again.tuned("b_0.5_critic_0") is None
+    assert again.tuned("b_0.5_critic_0", "test") == 0.25
     # What a third folder finds joins the others; what is there is not overwritten.
     (tmp_path / "third").mkdir()
     third = searches.Place("", tmp_path, tmp_path / "third")
@@ -69,4 +69,5 @@ def test_runs_that_are_kept_come_back_in_another_folder(place, tmp_path):
     lay(third, "a_0.5_critic_1")
     third.keep()
     assert len(searches.RUNS.read_text().splitlines()) == 3
-    assert [r["name"] for r in third.records()] == ["a_0.5_critic_0", "a_0.5_critic_1"]
+    found = [r["name"] for r in third.records()]
+    assert found == ["a_0.5_critic_0", "a_0.5_critic_1", "b_0.5_critic_0"]
