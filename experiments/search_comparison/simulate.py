@@ -3,7 +3,7 @@
     python experiments/search_comparison/simulate.py --gather FOLDER
     python experiments/search_comparison/simulate.py --agents critic tpe --seeds 4
     python experiments/search_comparison/simulate.py --network resnet56 --seeds 5 \
-        --embeddings rules autoencoder oracle --head FILE --together 0.75
+        --embeddings rules autoencoder oracle --head FILE --knobs together=0.75
 
 The first call writes plans that the runs in a results folder have evaluated, with their
 accuracy, to evaluations.csv (of another network: NETWORK_evaluations.csv); the others
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--agents", nargs="*", default=["critic"])
     parser.add_argument("--embeddings", nargs="*", default=["rules"])
     parser.add_argument("--head", help="auto-encoder that predicts losses")
-    parser.add_argument("--together", type=float, help="that of the critic")
+    parser.add_argument("--knobs", nargs="*", default=[], help="of the agents: NAME=X")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--episodes", type=int, default=AFTER[-1])
     options = parser.parse_args()
@@ -71,11 +71,11 @@ def main() -> None:
         return
     simulator = Simulator(options.network)
     print(simulator.text, flush=True)
+    pairs = (knob.split("=") for knob in options.knobs)
+    knobs = {name: float(value) for name, value in pairs}
     after = [number for number in AFTER if number <= options.episodes]
     for agent, name in itertools.product(options.agents, options.embeddings):
-        build = AGENTS[agent]
-        if agent == "critic" and options.together is not None:
-            build = functools.partial(build, together=options.together)
+        build = functools.partial(AGENTS[agent], **knobs)
         best, true = [], []
         for seed in range(options.seeds):
             embedding = embedding_of(simulator, name, options.head)
