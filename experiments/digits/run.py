@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from agmc.report.experiment import Target, write_experiment
+from experiments.commands import read, versions
 
 HERE = Path(__file__).parent
 METHODS: dict[str, tuple[str, ...]] = {
@@ -44,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, required=True)
     runs = parser.parse_args().runs.resolve()
-    rows, versions = [], {}
+    rows, results = [], []
     for method, overrides in METHODS.items():
         for seed in SEEDS if not overrides else SEEDS[:1]:
             out = runs / f"{method.split()[0]}-{seed}"
@@ -54,8 +55,8 @@ def main() -> None:
                 seconds, memory = timed([*overrides, *extra])
                 timing.write_text(json.dumps([seconds, memory]))
             seconds, memory = json.loads(timing.read_text())
-            result = json.loads((out / "result.json").read_text())
-            versions = result["versions"]
+            result = read(out)
+            results.append(result)
             before, after = result["baseline"], result["compressed"]
             rows.append(
                 {
@@ -76,10 +77,10 @@ def main() -> None:
                     "peak GiB": f"{memory:.2f}",
                 }
             )
-    write(rows, versions)
+    write(rows, versions(results))
 
 
-def write(rows: list[dict[str, str]], versions: dict[str, str]) -> None:
+def write(rows: list[dict[str, str]], note: str) -> None:
     """The result files, with the targets of the plain job."""
     plain = [row for row in rows if row["method"] == next(iter(METHODS))]
     drops = [float(r["test baseline"]) - float(r["test after"]) for r in plain]
@@ -101,7 +102,6 @@ def write(rows: list[dict[str, str]], versions: dict[str, str]) -> None:
         )
         for name, most, values in figures
     ]
-    note = "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
     write_experiment(HERE, rows, targets, note)
 
 

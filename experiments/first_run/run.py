@@ -11,12 +11,10 @@ results.csv, targets.json and the table in README.md beside this file.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 from agmc.report.experiment import Target, write_experiment
+from experiments.commands import agmc, versions
 from experiments.parts import partial
 
 HERE = Path(__file__).parent
@@ -84,24 +82,19 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(EPOCHS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     arguments = parser.parse_args()
-    rows, versions = [], {}
+    rows, results = [], []
     for model in arguments.networks:
         for method in arguments.methods:
             name = f"{model}-{method}".replace(", ", "-").replace(" ", "-")
             out = arguments.runs.resolve() / name
-            if not (out / "result.json").exists():
-                command = overrides(model, method, arguments.data, arguments.weights)
-                print(f"agmc {' '.join(command)}", flush=True)
-                agmc = [sys.executable, "-m", "agmc"]
-                subprocess.run([*agmc, *command, f"out={out}"], check=True)
-            result = json.loads((out / "result.json").read_text())
-            versions = result["versions"]
-            rows.append(row_of(model, method, result))
+            words = overrides(model, method, arguments.data, arguments.weights)
+            results.append(agmc(out, "compress", *words))
+            rows.append(row_of(model, method, results[-1]))
     if not partial(parser, arguments, "networks", "methods"):
-        write(rows, versions)
+        write(rows, versions(results))
 
 
-def write(rows: list[dict[str, str]], versions: dict[str, str]) -> None:
+def write(rows: list[dict[str, str]], note: str) -> None:
     """The result files, with the better of both DDPG rows against the baselines."""
     command = "python experiments/first_run/run.py --data FOLDER --weights FOLDER"
     targets = []
@@ -121,7 +114,6 @@ def write(rows: list[dict[str, str]], versions: dict[str, str]) -> None:
     targets.append(
         Target("MACs kept, worst", "<= 0.5", f"{kept:.4f}", kept <= 0.5, command)
     )
-    note = "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
     write_experiment(HERE, rows, targets, note)
 
 
