@@ -64,6 +64,9 @@ class AgentContext:
             observation_dim]`, before it was played; None where nobody can tell.
         sensitivities: how much each decision is expected to matter, of mean 0 and
             spread 1 over the decisions; None where nothing is expected.
+        absolute: what decisions look like on a scale that all networks share, float32
+            `[num_decisions, F]`, for what an agent takes from one network to another;
+            None where observations are all there is.
         goals: the budgets of a search that has several, the tightest first, which is as
             above; `goal_of_episode` says whose turn it is. Observations tell them apart
             as well.
@@ -81,6 +84,7 @@ class AgentContext:
     choices: Choices | None = None
     look: Callable[[], Tensor] | None = None
     sensitivities: tuple[float, ...] | None = None
+    absolute: Tensor | None = None
     goals: tuple[Goal, ...] = ()
 
     def __post_init__(self) -> None:

@@ -48,8 +48,10 @@ class Critic(Agent):
 
     Its policy, see `Agent`, are habits: how far the plans it thinks best are from the
     one it begins with by itself, by what is seen of a decision, encoder included where
-    there is one. An agent that has taken them over begins where they lead, and adds
-    what it finds to them after more than ten episodes.
+    there is one. Where the embedding has a scale that networks share, decisions are
+    compared on it, and those that are like none it knows are left as they are. An agent
+    that has taken habits over begins where they lead, and adds what it finds to them
+    after more than ten episodes.
 
     Args:
         context: needs `choices`.
@@ -120,6 +122,10 @@ class Critic(Agent):
         )
         self._look = context.look
         self._looks: np.ndarray | None = None
+        self._absolute: np.ndarray | None = None
+        if context.absolute is not None:
+            self._absolute = context.absolute.double().numpy()
+            num_features = self._absolute.shape[1]
         self._habits = Habits.none(num_features)
         self._led: list[np.ndarray] = []  # where habits begin under each goal
         self._values: dict[int, PlanValue] = {}  # by goal
@@ -258,8 +264,7 @@ class Critic(Agent):
 
     def _found(self) -> Habits:
         """How far the plans it thinks best are from where each budget begins."""
-        assert self._looks is not None
-        habits = Habits.none(self._looks.shape[1])
+        habits = Habits.none(self._traits.shape[1])
         for goal, (start, proposals) in enumerate(self._goals):
             plans, value = self._learned(goal)
             expected, _ = value.predict(plans)
@@ -267,15 +272,21 @@ class Critic(Agent):
             steps = np.log(best / start).mean(0)
             if not proposals.free:  # how much is kept in all is up to the budget
                 steps -= steps.mean()
-            habits = habits.plus(Habits(self._looks, steps))
+            habits = habits.plus(Habits(self._traits, steps))
         return habits
+
+    @property
+    def _traits(self) -> np.ndarray:
+        """What habits know decisions by: what networks share, where it is known."""
+        assert self._looks is not None
+        return self._looks if self._absolute is None else self._absolute
 
     def _see(self, observations: Tensor) -> None:
         """Takes in what there is to see of the decisions."""
         with torch.no_grad():
             features: np.ndarray = self._encoder(observations).double().numpy()
         self._looks = looks_of(features)
-        habit = np.exp(self._habits.expected(self._looks))
+        habit = np.exp(self._habits.expected(self._traits))
         for start, proposals in self._goals:
             proposals.see(self._looks)
             self._led.append(proposals.within((start * habit)[None])[0])

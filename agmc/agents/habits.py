@@ -26,7 +26,8 @@ class Habits:
     (Rasmussen and Williams 2006, algorithm 2.1) with a squared exponential kernel.
 
     Attributes:
-        looks: float64 `[N, F]`, of N decisions, see `looks_of`.
+        looks: float64 `[N, F]`, of N decisions: as `looks_of` says, or on a scale that
+            all networks share, on which decisions may also be like none of these.
         steps: float64 `[N]`, of the logarithms of keep ratios.
     """
 
@@ -59,9 +60,11 @@ class Habits:
         Returns:
             Float64 `[D]`.
         """
-        known = _alike(self.looks, self.looks) + _NOISE * np.eye(len(self.steps))
-        weights = np.linalg.solve(known, self.steps)
-        steps: np.ndarray = _alike(looks, self.looks) @ weights
+        if not self.steps.size:
+            return np.zeros(len(looks))
+        own, asked = _scaled(self.looks, self.looks), _scaled(looks, self.looks)
+        known = _alike(own, own) + _NOISE * np.eye(len(self.steps))
+        steps: np.ndarray = _alike(asked, own) @ np.linalg.solve(known, self.steps)
         return steps
 
     def plus(self, other: Habits) -> Habits:
@@ -82,12 +85,7 @@ def looks_of(features: np.ndarray) -> np.ndarray:
         Float64 `[D, F]`, of mean 0 over the decisions; the squared lengths of the rows
         are 1 on average. A feature that is the same everywhere is 0.
     """
-    away = features - features.mean(0)
-    spread = away.std(0)
-    # Features are float32: what differs by their rounding does not differ.
-    varies = spread > 1e-6 * np.abs(features).max(0, initial=0.0)
-    looks = np.where(varies, away, 0.0) / np.where(varies, spread, 1.0)
-    return looks / np.sqrt(max(int(varies.sum()), 1))
+    return _scaled(features, features)
 
 
 def described(looks: np.ndarray) -> np.ndarray:
@@ -103,6 +101,16 @@ def described(looks: np.ndarray) -> np.ndarray:
     """
     described = np.concatenate([np.ones((len(looks), 1)), looks], axis=1)
     return described / np.sqrt(len(looks))
+
+
+def _scaled(features: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Features `[D, F]` less the mean of others `[N, F]`, in units of their spread."""
+    spread = by.std(0)
+    # Features are float32: what differs by their rounding does not differ.
+    varies = spread > 1e-6 * np.abs(by).max(0, initial=0.0)
+    away = np.where(varies, features - by.mean(0), 0.0)
+    scaled: np.ndarray = away / np.where(varies, spread, 1.0)
+    return scaled / np.sqrt(max(int(varies.sum()), 1))
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:

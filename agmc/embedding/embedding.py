@@ -77,6 +77,8 @@ class Embedding(ABC):
             features as it is.
         sensitivities: how much each decision is expected to matter, of mean 0 and
             spread 1 over the decisions; None where nothing is expected.
+        absolute: what decisions look like on a scale that all networks share, float32
+            [num_decisions, F]; None where rows are all there is.
     """
 
     graph: ModelGraph
@@ -84,6 +86,7 @@ class Embedding(ABC):
     space: PlanSpace | None = None
     encoder: nn.Module | None = None
     sensitivities: tuple[float, ...] | None = None
+    absolute: Tensor | None = None
 
     @property
     def dim(self) -> int:

@@ -52,10 +52,13 @@ class MeasuredEmbedding(Embedding):
         self.columns = (*inner.columns, Column("reconstruction_error", unit))
         logarithms = _logarithms(errors)
         self._column = within_reach(logarithms, logarithms).float()
+        if inner.absolute is not None:
+            both = [inner.absolute, logarithms.float()]
+            self.absolute = torch.cat(both, dim=1)
         expected = standardised(logarithms, logarithms)[:, 0]
         if inner.sensitivities is not None:
-            both = expected + torch.tensor(inner.sensitivities, dtype=torch.float64)
-            expected = standardised(both[:, None], both[:, None])[:, 0]
+            total = expected + torch.tensor(inner.sensitivities, dtype=torch.float64)
+            expected = standardised(total[:, None], total[:, None])[:, 0]
         self.sensitivities = tuple(expected.tolist())
 
     @property

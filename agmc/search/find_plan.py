@@ -214,6 +214,7 @@ def find_plan(
             encoder=observe.encoder,
             look=env.look,
             sensitivities=observe.sensitivities,
+            absolute=observe.absolute,
         )
         acting = build_agent(context)
         policy.begin(acting, observe)

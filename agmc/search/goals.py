@@ -38,6 +38,7 @@ def context_of(
     encoder: nn.Module | None = None,
     look: Callable[[Sequence[float]], Tensor] | None = None,
     sensitivities: tuple[float, ...] | None = None,
+    absolute: Tensor | None = None,
 ) -> AgentContext:
     """What an agent is built from.
 
@@ -49,6 +50,7 @@ def context_of(
         encoder: of the embedding, see `AgentContext`.
         look: keep ratios -> what is observed along the plan, where anybody can tell.
         sensitivities: of the embedding, see `AgentContext`.
+        absolute: of the embedding, see `AgentContext`.
 
     Raises:
         ValueError: a number is out of range, or there is nothing to decide.
@@ -65,5 +67,6 @@ def context_of(
         choices=first.choices,
         look=None if look is None else functools.partial(look, uniform),
         sensitivities=sensitivities,
+        absolute=absolute,
         goals=tuple(goals),
     )

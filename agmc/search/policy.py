@@ -16,7 +16,7 @@ from agmc.embedding.embedding import Embedding
 from agmc.tensor_file import read_tensors, write_tensors
 from agmc.whole_file import digest_of
 
-FORMAT = "agmc policy 1"
+FORMAT = "agmc policy 2"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -209,6 +209,7 @@ def play(
         seed=seed,
         look=env.look,
         sensitivities=embedding.sensitivities,
+        absolute=embedding.absolute,
     )
     found = search(env, build(context), episodes=episodes)
     return curve_of(found), simulator.worth(found.plan)

@@ -259,6 +259,18 @@ def test_what_it_found_makes_a_good_first_plan_elsewhere() -> None:
         assert np.corrcoef(steps, np.log(worth))[0, 1] > 0.8
 
 
+def test_habits_are_for_decisions_that_are_like_those_it_knows() -> None:
+    shared = seen(WORTH)
+    taught = searched(WORTH, 60, absolute=shared)[0].policy_state()
+    assert torch.equal(taught["looks"], shared.double())
+    nothing = {**taught, "steps": torch.zeros_like(taught["steps"])}
+    by_itself = searched(WORTH, 1, taught=nothing, absolute=shared)[1]
+    alike = searched(WORTH, 1, taught=taught, absolute=shared)[1]
+    strange = searched(WORTH, 1, taught=taught, absolute=shared + 100)[1]
+    assert strange == by_itself
+    assert alike[0] > by_itself[0]
+
+
 def test_habits_are_about_what_the_first_plan_does_not_do_by_itself() -> None:
     expected = tuple(np.log(WORTH) / np.log(WORTH).std())
     steps = [

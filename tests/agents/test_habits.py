@@ -21,16 +21,25 @@ def test_looks_are_about_differences_within_a_network() -> None:
 
 
 def test_what_looks_alike_is_expected_to_do_alike() -> None:
-    habits = Habits(np.array([[0.0, 0.0], [2.0, 0.0]]), np.array([0.6, -0.3]))
-    # By hand, for one decision alone: exp(0) / (1 + 0.5) of its step.
-    one = Habits(habits.looks[:1], habits.steps[:1])
-    assert one.expected(np.zeros((1, 2)))[0] == pytest.approx(0.6 / 1.5)
-    distance = np.exp(-0.5 * (0.7 / 0.7) ** 2)
-    assert one.expected(np.array([[0.7, 0.0]]))[0] == pytest.approx(0.4 * distance)
-    close, other, far = habits.expected(np.array([[0.1, 0], [1.9, 0], [0, 9.0]]))
+    # The second feature is the same for all that is known, and says nothing.
+    habits = Habits(np.array([[-1.0, 5.0], [1.0, 5.0]]), np.array([0.6, -0.3]))
+    between = np.exp(-0.5 * (2 / 0.7) ** 2)
+    known = np.array([[1.5, between], [between, 1.5]])
+    by_hand = np.array([1, between]) @ np.linalg.solve(known, habits.steps)
+    assert habits.expected(np.array([[-1.0, 9.0]]))[0] == pytest.approx(by_hand)
+    close, other, far = habits.expected(np.array([[-0.9, 5], [0.9, 5], [9, 5.0]]))
     assert close > 0.3 and other < -0.15 and abs(far) < 1e-6
     # The more have done it, the surer.
-    assert habits.plus(one).expected(np.zeros((1, 2)))[0] > close
+    again = habits.plus(habits)
+    assert again.expected(np.array([[-0.9, 5]]))[0] > close
+
+
+def test_it_does_not_matter_in_what_units_decisions_are_seen() -> None:
+    looks, asked = RANDOM.normal(size=(6, 3)), RANDOM.normal(size=(4, 3))
+    steps = RANDOM.normal(size=6)
+    units, zero = np.array([7.0, 0.1, 1e4]), np.array([3.0, -2.0, 50.0])
+    there = Habits(looks * units + zero, steps).expected(asked * units + zero)
+    np.testing.assert_allclose(there, Habits(looks, steps).expected(asked))
 
 
 def test_nothing_is_expected_where_nothing_is_known() -> None:

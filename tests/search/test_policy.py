@@ -120,7 +120,7 @@ def test_the_header_says_what_it_is_of(tmp_path):
     with safetensors.safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["policy"])
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    assert header["format"] == "agmc policy 1" and header["agent"] == "DDPG"
+    assert header["format"] == "agmc policy 2" and header["agent"] == "DDPG"
     assert header["embedding"] == "StateEmbedding with MultistageEncoder"
     state = agent.policy_state()
     assert shapes == {name: list(value.shape) for name, value in state.items()}
