@@ -28,8 +28,8 @@ def agmc(out: Path, command: str, *overrides: str) -> dict[str, Any]:
     """
     made_with = out / ".hydra" / "overrides.yaml"
     if made_with.exists():
-        known = {*OmegaConf.load(made_with)}
-        known -= {f"out={out}", "cache=null"}
+        words = OmegaConf.load(made_with)
+        known = {w for w in words if not w.startswith(("out=", "cache="))}
         asked = {f"command={command}", *overrides}
         if known != asked:
             raise ValueError(

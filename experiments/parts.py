@@ -13,9 +13,9 @@ def partial(
     Args:
         parser: of the options, with their defaults.
         options: as given.
-        names: of the options that choose, as attributes.
+        names: of the options that choose, as attributes; the default names the whole.
     """
-    chosen = [n for n in names if getattr(options, n) != parser.get_default(n)]
+    chosen = [n for n in names if {*parser.get_default(n)} - {*getattr(options, n)}]
     if chosen:
         said = ", ".join(f"--{name}" for name in chosen)
         print(f"{said}: a part, the tables stay as they are", flush=True)

@@ -17,7 +17,7 @@ from agmc.agents.goal_turns import goal_of_episode
 from agmc.agents.habits import Habits, described, looks_of
 from agmc.agents.plan_value import PlanValue
 from agmc.agents.policy_state import check_state, load_state, state_of
-from agmc.agents.proposals import Proposals
+from agmc.agents.proposals import Proposals, start_of
 
 _ELITES = 10
 _SURVIVORS = 24
@@ -114,7 +114,7 @@ class Critic(Agent):
         goals = context.goals or (single,)
         self._uniform = [np.array(goal.uniform_keep_ratios) for goal in goals]
         self._goals = [
-            _start(goal, context.sensitivities, tilt, random) for goal in goals
+            start_of(goal, context.sensitivities, tilt, random) for goal in goals
         ]
         self._enough, self._num_first = first_plans, first_plans + len(goals) - 1
         self._encoder, num_features = feature_encoder(
@@ -122,10 +122,10 @@ class Critic(Agent):
         )
         self._look = context.look
         self._looks: np.ndarray | None = None
-        self._absolute: np.ndarray | None = None
+        self._traits: np.ndarray | None = None  # what habits know decisions by
         if context.absolute is not None:
-            self._absolute = context.absolute.double().numpy()
-            num_features = self._absolute.shape[1]
+            self._traits = context.absolute.double().numpy()
+            num_features = self._traits.shape[1]
         self._habits = Habits.none(num_features)
         self._led: list[np.ndarray] = []  # where habits begin under each goal
         self._values: dict[int, PlanValue] = {}  # by goal
@@ -264,6 +264,7 @@ class Critic(Agent):
 
     def _found(self) -> Habits:
         """How far the plans it thinks best are from where each budget begins."""
+        assert self._traits is not None
         habits = Habits.none(self._traits.shape[1])
         for goal, (start, proposals) in enumerate(self._goals):
             plans, value = self._learned(goal)
@@ -275,36 +276,16 @@ class Critic(Agent):
             habits = habits.plus(Habits(self._traits, steps))
         return habits
 
-    @property
-    def _traits(self) -> np.ndarray:
-        """What habits know decisions by: what networks share, where it is known."""
-        assert self._looks is not None
-        return self._looks if self._absolute is None else self._absolute
-
     def _see(self, observations: Tensor) -> None:
         """Takes in what there is to see of the decisions."""
         with torch.no_grad():
             features: np.ndarray = self._encoder(observations).double().numpy()
         self._looks = looks_of(features)
+        self._traits = self._looks if self._traits is None else self._traits
         habit = np.exp(self._habits.expected(self._traits))
         for start, proposals in self._goals:
             proposals.see(self._looks)
             self._led.append(proposals.within((start * habit)[None])[0])
-
-
-def _start(
-    goal: Goal,
-    sensitivities: tuple[float, ...] | None,
-    tilt: float,
-    random: np.random.Generator,
-) -> tuple[np.ndarray, Proposals]:
-    """Where plans under a goal are drawn around, and what draws them."""
-    plan = np.array(goal.uniform_keep_ratios)
-    proposals = Proposals(goal.choices, random)
-    if sensitivities is not None:
-        tilted = plan * np.exp(tilt * np.array(sensitivities))
-        plan = proposals.within(tilted[None])[0]
-    return plan, proposals
 
 
 def _key(plan: np.ndarray) -> bytes:

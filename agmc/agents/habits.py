@@ -104,7 +104,10 @@ def described(looks: np.ndarray) -> np.ndarray:
 
 
 def _scaled(features: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """Features `[D, F]` less the mean of others `[N, F]`, in units of their spread."""
+    """Features `[D, F]` less the mean of others `[N, F]`, in units of their spread.
+
+    One that is the same for all of the others is left out: it has no unit.
+    """
     spread = by.std(0)
     # Features are float32: what differs by their rounding does not differ.
     varies = spread > 1e-6 * np.abs(by).max(0, initial=0.0)

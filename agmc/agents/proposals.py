@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agmc.agents.agent import Choices
+from agmc.agents.agent import Choices, Goal
 
 #: Steps of a proposal away from a good plan, standard deviations of log keep ratios,
 #: and the shares of its decisions that take one.
@@ -123,3 +123,26 @@ class Proposals:
     def executable(self, plan: np.ndarray) -> np.ndarray:
         """What the budget leaves of a plan `[D]`, at levels that there are."""
         return np.array(self._choices.clamp([float(ratio) for ratio in plan]))
+
+
+def start_of(
+    goal: Goal,
+    sensitivities: tuple[float, ...] | None,
+    tilt: float,
+    random: np.random.Generator,
+) -> tuple[np.ndarray, Proposals]:
+    """Where plans under a goal are drawn around, `[D]`, and what draws them.
+
+    Args:
+        goal: its uniform plan and choices.
+        sensitivities: see `AgentContext`; None: it is the uniform plan.
+        tilt: a decision expected to matter by a standard deviation more than the mean
+            keeps exp(tilt) times as much, before the budget is used up; >= 0.
+        random: that draws.
+    """
+    plan = np.array(goal.uniform_keep_ratios)
+    proposals = Proposals(goal.choices, random)
+    if sensitivities is not None:
+        tilted = plan * np.exp(tilt * np.array(sensitivities))
+        plan = proposals.within(tilted[None])[0]
+    return plan, proposals

@@ -58,7 +58,8 @@ class LearnedEmbedding(Embedding):
         self._sizes = np.array([group.size for group in graph.groups], dtype=np.int64)
         self._carriers = carriers_of_decisions(space)
         self._unpruned = self._vectors(self._sizes)
-        self.absolute = self._unpruned
+        if space.only_channels:  # parts of a layer have the same vector
+            self.absolute = self._unpruned
         columns = [
             Column(f"encoded_{i}", f"standardised over the decisions, / {REACH:g}")
             for i in range(autoencoder.encoder.dim)

@@ -162,7 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("runs/benchmark_graph"))
     parser.add_argument("--alone", default="", help="only trace this network, once")
-    parser.add_argument("--networks", default="", help="comma separated; all if empty")
+    parser.add_argument("--networks", nargs="+", default=networks())
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -170,9 +170,8 @@ def main() -> None:
         print(json.dumps(trace_alone(options.alone)))
         return
     options.results.mkdir(parents=True, exist_ok=True)
-    names = options.networks.split(",") if options.networks else networks()
     rows = []
-    for name in names:
+    for name in options.networks:
         kept = options.results / f"{name}.json"
         if not kept.exists():
             kept.write_text(json.dumps(measure(name)))

@@ -72,8 +72,9 @@ def rows_of(place: Place, network: str, budget: float, agent: str) -> dict[str, 
 
 def row(agent: str, name: str, runs: Runs, aim: float) -> dict[str, str]:
     """One embedding in one setting, or an agent that sees none."""
-    cells = {"agent": runs[0]["agent"], "seeds": f"{len(runs)}"}
-    cells["embedding"] = name if runs[0]["agent"] == agent else "-"
+    cells = {"agent": runs[0]["agent"]}
+    cells["embedding"] = name if cells["agent"] == agent else "-"
+    cells["seeds"] = f"{len(runs)}"
     cells["precision"] = ", ".join(sorted({run["precision"] for run in runs}))
     for number in AFTER:
         shares = [best_of(run, number) for run in runs]

@@ -82,12 +82,13 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(EPOCHS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     arguments = parser.parse_args()
+    data, weights = arguments.data.resolve(), arguments.weights.resolve()
     rows, results = [], []
     for model in arguments.networks:
         for method in arguments.methods:
             name = f"{model}-{method}".replace(", ", "-").replace(" ", "-")
             out = arguments.runs.resolve() / name
-            words = overrides(model, method, arguments.data, arguments.weights)
+            words = overrides(model, method, data, weights)
             results.append(agmc(out, "compress", *words))
             rows.append(row_of(model, method, results[-1]))
     if not partial(parser, arguments, "networks", "methods"):

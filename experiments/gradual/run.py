@@ -87,8 +87,9 @@ class Row:
 
     def __str__(self) -> str:
         """All that is set for it, and the precision."""
-        noise = f"{NOISE}, {BETA}" if self.setting and self.plan is None else None
-        return f"{BASE}; {self.setting}; {noise}; {EXECUTION.dtype}"
+        by = self.plan.__name__ if self.plan else f"{NOISE}, {BETA}"
+        how = f"{self.setting}; {by}" if self.setting else None
+        return f"{BASE}; {how}; {EXECUTION.dtype}"
 
 
 #: Name of the files -> what they hold.
@@ -126,10 +127,16 @@ class Place:
         return Start(self.data, self.results, seed)
 
     def make(self, name: str, seed: int) -> None:
-        """A network, its file, and all that is known but for the test split."""
-        if self.has(name, seed):
-            return
+        """A network, its file, and all that is known but for the test split.
+
+        Raises:
+            ValueError: there is one that was made with other settings.
+        """
         file = self.results / f"{name}-{seed}.json"
+        if self.has(name, seed):
+            if json.loads(file.read_text())["made with"] != str(ROWS[name]):
+                raise ValueError(f"{file} was made with other settings; remove it")
+            return
         start = self.start(seed)
         started, cpu = time.perf_counter(), time.process_time()
         carried = ROWS[name].make(start)
@@ -154,17 +161,8 @@ class Place:
         print(record, flush=True)
 
     def has(self, name: str, seed: int) -> bool:
-        """Whether it was made.
-
-        Raises:
-            ValueError: with other settings.
-        """
-        file = self.results / f"{name}-{seed}.json"
-        if not file.exists():
-            return False
-        if json.loads(file.read_text()).get("made with") != str(ROWS[name]):
-            raise ValueError(f"{file} was made with other settings; remove it")
-        return True
+        """Whether it was made."""
+        return (self.results / f"{name}-{seed}.json").exists()
 
     def tested(self, name: str, seed: int) -> dict[str, Any]:
         """The same with the accuracy of the file on the test split, read once."""

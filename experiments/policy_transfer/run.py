@@ -135,6 +135,7 @@ def transferred(
 
 def write(place: Place) -> None:
     """The table of what is there."""
+    place.keep()
     files = sorted((place.results / "policies").glob("*_from_*.json"))
     write_whole(RUNS, "".join(file.read_text() for file in files))
     rows, targets = [], []

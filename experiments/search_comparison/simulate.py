@@ -15,6 +15,7 @@ best of these plans keep of it: no embedding could tell an agent more in one num
 from __future__ import annotations
 
 import argparse
+import ast
 import csv
 import functools
 import itertools
@@ -72,7 +73,7 @@ def main() -> None:
     simulator = Simulator(options.network)
     print(simulator.text, flush=True)
     pairs = (knob.split("=") for knob in options.knobs)
-    knobs = {name: float(value) for name, value in pairs}
+    knobs = {name: ast.literal_eval(value) for name, value in pairs}
     after = [number for number in AFTER if number <= options.episodes]
     for agent, name in itertools.product(options.agents, options.embeddings):
         build = functools.partial(AGENTS[agent], **knobs)
@@ -209,7 +210,6 @@ def play(
         seed=seed,
         look=env.look,
         sensitivities=embedding.sensitivities,
-        absolute=embedding.absolute,
     )
     found = search(env, build(context), episodes=episodes)
     return curve_of(found), simulator.worth(found.plan)

@@ -13,6 +13,7 @@ from agmc.embedding.messages import LAYERS
 from agmc.embedding.progress import Progress
 from agmc.embedding.pyg import GraphConverter
 from agmc.embedding.sensitivity import Measured
+from agmc.embedding.standardised import within_reach
 from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import chain_graph, residual_graph
 
@@ -177,3 +178,15 @@ def test_what_it_expects_to_matter_is_what_its_second_head_says():
     found = torch.tensor(LearnedEmbedding(PlanSpace(graph), model).sensitivities)
     losses = model.head()(model.describe(graph)).mean(1)
     assert found.mean().abs() < 1e-6 and found.argmax() == losses.argmax()
+
+
+def test_what_networks_share_are_the_vectors_as_they_are():
+    model = GraphAutoencoder(dim=4, hidden=8, layers=1)
+    space = PlanSpace(residual_graph())
+    made = LearnedEmbedding(space, model)
+    assert made.absolute.shape == (len(space), 4)
+    seen = within_reach(made.absolute, made.absolute)
+    assert torch.allclose(seen, made()[:, :4], atol=1e-5)
+    # Two decisions about one layer have one vector, and are not the same.
+    layers = PlanSpace(residual_graph(), parts=("sparsity", "weight_bits"))
+    assert LearnedEmbedding(layers, model).absolute is None

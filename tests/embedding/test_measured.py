@@ -64,6 +64,8 @@ def test_by_default_it_is_that_of_the_auto_encoder():
     inner = autoencoder(context())
     assert torch.equal(made()[:, :-1], inner()) and made.fitted == inner.fitted
     assert made.sensitivities != inner.sensitivities
+    assert torch.equal(made.absolute[:, :-1], inner.absolute)
+    assert made.absolute[0, -1] != made.absolute[1, -1]
 
 
 def test_a_group_without_an_error_is_an_average_one():

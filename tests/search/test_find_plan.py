@@ -315,12 +315,13 @@ def test_an_embedding_can_look_at_the_activations_of_the_network():
     seen = []
 
     def agent(context):
-        seen.append(context.sensitivities)
+        seen.append(context)
         return Random(context)
 
     found = find(agent=agent, embedding="measured", episodes=1)
     assert len(found.episodes) == 1
-    assert seen[-1] is not None and np.std(seen[-1]) == pytest.approx(1)
+    assert np.std(seen[-1].sensitivities) == pytest.approx(1)
+    assert len(seen[-1].absolute) == seen[-1].num_decisions
 
 
 if __name__ == "__main__":
