@@ -14,6 +14,8 @@ from agmc.embedding.progress import Progress
 from agmc.embedding.pyg import GraphConverter
 from agmc.embedding.sensitivity import Measured
 from agmc.embedding.standardised import within_reach
+from agmc.graph.trace import trace
+from agmc.models import build
 from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import chain_graph, residual_graph
 
@@ -190,3 +192,17 @@ def test_what_networks_share_are_the_vectors_as_they_are():
     # Two decisions about one layer have one vector, and are not the same.
     layers = PlanSpace(residual_graph(), parts=("sparsity", "weight_bits"))
     assert LearnedEmbedding(layers, model).absolute is None
+
+
+def test_on_the_shared_scale_networks_of_a_kind_are_near_each_other():
+    def looks(name):
+        graph = trace(build(name, num_classes=10).eval(), torch.zeros(2, 3, 32, 32))
+        return autoencoder(EmbeddingContext(graph, PlanSpace(graph))).absolute
+
+    known = looks("resnet20")
+    scale = known.std(0)
+
+    def nearest(name):
+        return torch.cdist(looks(name) / scale, known / scale).amin(1)
+
+    assert nearest("resnet56").max() < nearest("vgg16_bn_cifar").min()
