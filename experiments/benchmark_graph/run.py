@@ -1,6 +1,6 @@
 """Seconds from a network to its half, agmc against Torch-Pruning.
 
-    python experiments/benchmark_graph/run.py --results FOLDER [--networks a,b]
+    python experiments/benchmark_graph/run.py --results FOLDER [--networks a b]
 
 Rows are kept in FOLDER, so a second call goes on. Writes results.csv, targets.json and
 the table in README.md beside this file.
