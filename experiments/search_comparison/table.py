@@ -18,7 +18,7 @@ AFTER = (10, 25, 50, 100, 200)
 COMMAND = "python experiments/search_comparison/run.py --data F --weights F --results F"
 OURS = "critic"
 #: Alone they are no measure of a search.
-BASELINES = ("uniform", "random")
+BASELINES = ("uniform", "random", "additive", "greedy")
 
 
 def write(folder: Path, place: Place) -> None:
