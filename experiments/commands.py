@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
+
+Key = TypeVar("Key")
 
 
 def agmc(out: Path, command: str, *overrides: str) -> dict[str, Any]:
@@ -47,6 +49,12 @@ def read(out: Path) -> dict[str, Any]:
     """What a finished command has left behind."""
     found: dict[str, Any] = json.loads((out / "result.json").read_text())
     return found
+
+
+def finished(outs: Mapping[Key, Path]) -> dict[Key, dict[str, Any]]:
+    """What those commands have left behind that are finished."""
+    there = {key: out for key, out in outs.items() if (out / "result.json").exists()}
+    return {key: read(out) for key, out in there.items()}
 
 
 def row_of(method: str, seed: int, result: Mapping[str, Any]) -> dict[str, str]:

@@ -195,6 +195,13 @@ def lay(folder: Path, name: str, record: Any) -> None:
         write_whole(file, json.dumps(record) + "\n")
 
 
+def lay_lines(folder: Path, file: Path) -> None:
+    """The same for every line of a file, a record with its name, where there is one."""
+    for line in file.read_text().splitlines() if file.exists() else ():
+        record = json.loads(line)
+        lay(folder, record["name"], record)
+
+
 def places(description: str | None) -> argparse.ArgumentParser:
     """A parser of what `Place.of` reads."""
     parser = argparse.ArgumentParser(description=description)

@@ -13,7 +13,6 @@ import argparse
 import functools
 import statistics
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,10 +29,10 @@ from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.learned import autoencoder
 from agmc.embedding.pyg import GraphConverter
 from agmc.embedding.starting import SHIPPED, starting_file
-from agmc.graph.groups import UnprunableWarning
 from agmc.models import build, load_model
 from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
+from agmc.search.corpus import traced
 from agmc.search.evaluator import Evaluator
 from agmc.search.find_plan import EMBEDDINGS
 from agmc.search.repair import errors_of, pruner_of
@@ -133,10 +132,7 @@ def seen(embedding: Embedding, counts: np.ndarray) -> None:
 @torch.no_grad()
 def large() -> dict[str, float]:
     """Encoder -> processor seconds for a network of 645 million parameters."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnprunableWarning)
-        model = build(LARGE, num_classes=1000).eval()
-        graph = agmc.trace(model, torch.zeros(1, 3, 224, 224))
+    graph = traced(build(LARGE, num_classes=1000).eval(), 224)
     result = {}
     for encoder in ENCODERS:
         fitted = load_autoencoder(starting_file(SHIPPED, encoder=encoder)).eval()

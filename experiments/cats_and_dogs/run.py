@@ -18,8 +18,8 @@ from typing import Any
 from agmc.report.experiment import Target, write_experiment
 from experiments.commands import (
     agmc,
+    finished,
     points_lost,
-    read,
     row_of,
     times_smaller,
     versions,
@@ -79,12 +79,7 @@ def main() -> None:
             if not overrides or seed == SEEDS[0]:
                 out = runs / f"{method}-{seed}"
                 agmc(out, "compress", *pets, given, *COMPRESS, *overrides)
-    found = {
-        (method, seed): read(runs / f"{method}-{seed}")
-        for method in METHODS
-        for seed in SEEDS
-        if (runs / f"{method}-{seed}" / "result.json").exists()
-    }
+    found = finished({(m, s): runs / f"{m}-{s}" for m in METHODS for s in SEEDS})
     gained = [result for (method, _), result in found.items() if not METHODS[method]]
     if gained:
         write([row_of(*key, result) for key, result in found.items()], gained)

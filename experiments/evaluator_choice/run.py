@@ -21,7 +21,7 @@ import torch
 
 from agmc.report.experiment import Target, write_experiment
 from agmc.whole_file import write_whole
-from experiments.searches import Case, Place, curve_of, lay, percent, places
+from experiments.searches import Case, Place, curve_of, lay_lines, percent, places
 
 HERE = Path(__file__).parent
 RUNS = HERE / "runs.jsonl"
@@ -44,9 +44,7 @@ def main() -> None:
     place = Place.of(options)
     folder = place.results / "evaluators"
     folder.mkdir(exist_ok=True)
-    for line in RUNS.read_text().splitlines() if RUNS.exists() else ():
-        record = json.loads(line)
-        lay(folder, record["name"], record)
+    lay_lines(folder, RUNS)
     for network in options.networks:
         for seed in options.seeds:
             for evaluator in EVALUATORS:

@@ -32,7 +32,7 @@ from experiments.searches import (
     Place,
     best_of,
     curve_of,
-    lay,
+    lay_lines,
     percent,
     places,
     with_head,
@@ -67,9 +67,7 @@ def main() -> None:
     place = Place.of(options)
     folder = place.results / "policies"
     folder.mkdir(exist_ok=True)
-    for line in RUNS.read_text().splitlines() if RUNS.exists() else ():
-        record = json.loads(line)
-        lay(folder, record["name"], record)
+    lay_lines(folder, RUNS)
     for target in options.targets:
         print(place.run(Case(target, BUDGET, "uniform", 0)), flush=True)
         for seed, embedding in product(options.scratch, options.embeddings):

@@ -31,10 +31,11 @@ def write(folder: Path, place: Place) -> None:
     for run in place.records():
         if run["embedding"] == "rules":  # others: experiments/embedding_comparison
             runs[run["network"], f"{run['budget']:g}", run["agent"]].append(run)
-    rows = {key: row(*key[:2], given, place) for key, given in runs.items()}
-    for key, before in earlier(folder / "results.csv").items():
-        if key not in rows or int(before["seeds"]) > int(rows[key]["seeds"]):
-            rows[key] = before
+    rows = earlier(folder / "results.csv")
+    for key in [key for key in runs if key in rows]:
+        if len(runs[key]) < int(rows[key]["seeds"]):
+            del runs[key]
+    rows.update({key: row(*key[:2], runs[key], place) for key in runs})
     order = sorted(rows, key=lambda key: (key[:2], final(rows[key])), reverse=True)
     targets = []
     for setting in dict.fromkeys(key[:2] for key in order):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agmc.report.experiment import Target, write_experiment
-from experiments.commands import agmc, points_lost, read, row_of, versions
+from experiments.commands import agmc, finished, points_lost, row_of, versions
 
 HERE = Path(__file__).parent
 COMMAND = "python experiments/vgg19/run.py --data FOLDER --runs FOLDER"
@@ -57,13 +57,7 @@ def main() -> None:
             limit = f"compression.second.budget=bytes:{SIZES[size]}"
             words = (*shared, given, f"seed={seed}", limit, *overrides)
             agmc(place(name, seed), "compress", *words)
-    found = {
-        (name, seed): read(place(name, seed))
-        for name in ROWS
-        for seed in range(10)
-        if (place(name, seed) / "result.json").exists()
-    }
-    write(found)
+    write(finished({(n, s): place(n, s) for n in ROWS for s in range(10)}))
 
 
 def write(found: Mapping[tuple[str, int], Mapping[str, Any]]) -> None:

@@ -12,6 +12,7 @@ HERE = Path(__file__).parents[2]
 if not (HERE / "experiments" / "commands.py").exists():
     pytest.skip("experiments/ is not here", allow_module_level=True)
 
+from experiments import commands  # noqa: E402
 from experiments.commands import agmc  # noqa: E402
 from experiments.parts import partial  # noqa: E402
 
@@ -48,6 +49,11 @@ def test_a_run_that_is_there_is_read(finished):
 def test_a_run_with_other_settings_is_refused(finished, command, words, said):
     with pytest.raises(ValueError, match=said):
         agmc(finished, command, *words)
+
+
+def test_what_is_not_finished_is_left_out(finished, tmp_path):
+    outs = {"a": finished, "b": tmp_path / "begun"}
+    assert commands.finished(outs) == {"a": {"seed": 1}}
 
 
 def test_a_part_lacks_something_of_the_whole(capsys):
