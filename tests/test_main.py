@@ -279,6 +279,13 @@ def test_transfer_to_other_classes_with_frozen_layers(call, tiny, tmp_path):
     turned, others = (call(*evaluate, f"data.classes=[{c}]") for c in ("8,9", "1,2"))
     assert turned.code == 2 and "set data.classes=[9,8]" in turned.err
     assert others.code == 0 and "tells 9, 8, ... apart" in others.out + others.err
+    # So do weights: as many others may be begun with, the same have their order.
+    given_two = f"model.weights={ends[0]}"
+    for command in ("train", "compress"):
+        got = call(command, *tiny, "data.classes=[8,9]", given_two)
+        refused(got, str(ends[0]), "set data.classes=[9,8]")
+    got = call("train", *tiny, "data.classes=[1,2]", given_two, f"out={tmp_path / 'b'}")
+    assert got.code == 0 and "tells 9, 8, ... apart, and the data has 1" in got.out
     # Compressing is no transfer, and fresh weights are no reason to freeze.
     assert "is for 4 classes, the model has 2" in call(*two, *given[:1]).err
     assert "would keep fresh weights" in call("train", *two, *given[1:]).err
@@ -756,6 +763,20 @@ def test_a_policy_of_another_embedding_is_refused_before_the_training(call, tmp_
     refused(got, "policy of the embedding RulesEmbedding, and this search has Fixed")
     assert "train" not in got.out
     assert untouched(out)
+
+
+def test_a_policy_of_other_budgets_is_refused_before_the_training(call, tiny, tmp_path):
+    policy = tmp_path / "policy.safetensors"
+    given = (*tiny, "agent=ddpg", "embedding=rules", f"out={tmp_path / 'out'}")
+    assert call(*given, f"policy.save={policy}").code == 0
+    got = call(*given[:-1], f"policy.load={policy}", "budget=macs:0.4..0.6/2")
+    refused(got, str(policy), "does not fit", "as many budgets")
+    assert "train" not in got.out
+    several = (*given[:-1], "budget=macs:0.4..0.6/2", f"out={tmp_path / 'two'}")
+    assert call(*several, f"policy.save={policy}").code == 0
+    again = (*several[:-1], f"out={tmp_path / 'again'}")
+    assert call(*again, f"policy.load={policy}").code == 0
+    refused(call(*given[:-1], f"policy.load={policy}"), str(policy), "does not fit")
 
 
 def weights_of(tmp_path, **changes):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import torch
 
 from agmc.commands.encoder import can_be_fitted, fit_encoder
 from agmc.commands.steps import (
+    check_classes,
     data_and_model,
     measure_file,
     progress_of,
@@ -55,7 +55,7 @@ def train(job: Job) -> None:
         train_network(job, model, graph, splits, execution, progress, own)
         if own.rank:
             return
-        save_weights(model, weights)
+        save_weights(model, weights, classes=splits.classes)
         progress.stage("evaluate")
         measured = measure_file(job, model, splits, weights)
     write_json(
@@ -76,26 +76,12 @@ def evaluate(job: Job) -> None:
             f"checkpoint {path} takes inputs of shape {shapes}, the images of "
             f"{splits.name!r} are {(1, *splits.image_shape)}"
         )
-    _check_classes(path, network.info.get("classes", []), splits)
+    check_classes(path, network.info.get("classes", []), splits)
     measured = measure_file(job, network, splits, path)
     write_json(
         job.directory / "result.json", {"evaluated": measured.record(), **job.record}
     )
     _log.info("%s", measured)
-
-
-def _check_classes(path: Path, names: list[str], splits: Splits) -> None:
-    """Refuses classes in another order; only says so where they have other names."""
-    own = list(splits.classes[: len(names)])
-    if names == own:
-        return
-    if sorted(names) == sorted(own):
-        raise ValueError(
-            f"checkpoint {path} has the classes {', '.join(names)} in this order; set "
-            f"data.classes=[{','.join(names)}]"
-        )
-    some = ", ".join(names[:3]), ", ".join(own[:3])
-    _log.warning("%s tells %s, ... apart, and the data has %s, ...", path, *some)
 
 
 def export(job: Job) -> None:

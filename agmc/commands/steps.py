@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from agmc.graph.model_graph import ModelGraph
 from agmc.graph.program_json import program_to_json
 from agmc.job import Job
 from agmc.measure import Measurement, measure
+from agmc.models import classes_of
 from agmc.report.progress import Progress
 from agmc.report.table import Table
 from agmc.search.run_key import run_key
@@ -69,7 +71,35 @@ def model_of(job: Job, splits: Splits, *, other_classes: bool = False) -> nn.Mod
     torch.manual_seed(job.seed)
     build = job.make("model")
     also = {"other_classes": True} if other_classes else {}
-    return build(splits.num_classes, splits.image_shape[0], **also).eval()
+    model: nn.Module = build(splits.num_classes, splits.image_shape[0], **also).eval()
+    if job.weights is not None:
+        names = classes_of(job.weights)
+        if not other_classes or len(names) == splits.num_classes:
+            check_classes(job.weights, names, splits)
+    return model
+
+
+def check_classes(path: str | Path, names: Sequence[str], splits: Splits) -> None:
+    """Refuses classes in another order; only says so where they have other names.
+
+    Args:
+        path: of the network.
+        names: that it says its first outputs stand for; none where it says nothing.
+        splits: with the classes of the data.
+
+    Raises:
+        ValueError: the classes of the data are these in another order.
+    """
+    own = list(splits.classes[: len(names)])
+    if list(names) == own:
+        return
+    if sorted(names) == sorted(own):
+        raise ValueError(
+            f"{path} has the classes {', '.join(names)} in this order; set "
+            f"data.classes=[{','.join(names)}]"
+        )
+    some = ", ".join(names[:3]), ", ".join(own[:3])
+    _log.warning("%s tells %s, ... apart, and the data has %s, ...", path, *some)
 
 
 def train_network(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ _LOG = logging.getLogger(__name__)
 _PICKLES = (".pt", ".pth", ".th")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _NUM_NAMED = 3
+#: The entry of a file's metadata.
+_CLASSES = "classes"
 
 
 def load_model(
@@ -203,6 +206,33 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
 
 
-def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Writes the state dict as safetensors, whole or not at all."""
-    write_whole(path, safetensors.torch.save(separate(model.state_dict())))
+def save_weights(
+    model: nn.Module, path: str | os.PathLike[str], *, classes: Sequence[str] = ()
+) -> None:
+    """Writes the state dict as safetensors, whole or not at all.
+
+    Args:
+        model: the network.
+        path: of the file.
+        classes: that its outputs stand for, in their order; kept in the file.
+    """
+    said = {_CLASSES: json.dumps(list(classes))} if classes else None
+    write_whole(path, safetensors.torch.save(separate(model.state_dict()), said))
+
+
+def classes_of(path: str | os.PathLike[str]) -> list[str]:
+    """The classes that a checkpoint says its outputs stand for; none where it is mute.
+
+    Args:
+        path: a file that `load_weights` takes.
+    """
+    path = Path(path).expanduser()
+    if path.suffix != ".safetensors":
+        return []
+    with safetensors.safe_open(path, framework="pt") as file:
+        said = (file.metadata() or {}).get(_CLASSES, "[]")
+    try:
+        names = json.loads(said)
+    except (ValueError, RecursionError):
+        return []  # of somebody else, who calls another thing so
+    return [str(name) for name in names] if isinstance(names, list) else []

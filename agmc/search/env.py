@@ -16,6 +16,7 @@ from agmc.agents.goal_turns import goal_of_episode
 from agmc.embedding.embedding import Embedding
 from agmc.search.bound import BoundBudget
 from agmc.search.evaluator import Evaluation, Evaluator
+from agmc.search.goals import observation_dim_of
 from agmc.search.outcome import Outcome
 from agmc.search.reward import Reward
 from agmc.search.worth import worth_of
@@ -91,7 +92,7 @@ class CompressionEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.reward = reward
         self.original = original
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
-        self.observation_dim = embedding.dim + (len(self.budgets) > 1)
+        self.observation_dim = observation_dim_of(embedding, len(self.budgets))
         shape = (self.observation_dim,)
         self.observation_space = spaces.Box(-1.0, 1.0, shape, np.float32)
         self._sizes = self.budget.space.sizes

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from agmc.agents.agent import AgentContext, Choices, Goal
+from agmc.embedding.embedding import Embedding
 from agmc.search.bound import BoundBudget
 from agmc.search.uniform import uniform_counts
 
@@ -27,6 +28,11 @@ def goal_of(bound: BoundBudget) -> Goal:
     levels = tuple(tuple(n / d.size for n in d.counts) for d in bound.space)
     uniform = tuple((uniform_counts(bound) / sizes).tolist())
     return Goal(uniform, Choices(levels, cost, clamp))
+
+
+def observation_dim_of(embedding: Embedding, num_budgets: int) -> int:
+    """Length of an observation: a row, and the place among budgets, if several."""
+    return embedding.dim + (num_budgets > 1)
 
 
 def context_of(

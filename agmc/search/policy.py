@@ -87,11 +87,13 @@ class Policy:
         """Sees that an agent of this class has a policy, before anything takes long.
 
         Args:
-            agent: as it will search.
+            agent: as it will search; takes the loaded policy over where `embedding` is
+                known.
             embedding: that it will see, fitted or not; None where that is not known.
 
         Raises:
-            ValueError: it has none, or the loaded one is of another agent or embedding.
+            ValueError: it has none, or the loaded one is of another agent or embedding,
+                or does not fit.
             OSError: there can be no file where it is to be saved.
         """
         if self.save is not None or self.load is not None:
@@ -99,12 +101,15 @@ class Policy:
         if self.save is not None:  # after a long search it would be late
             Path(self.save).expanduser().parent.mkdir(parents=True, exist_ok=True)
         if self.load is not None:
-            header, _ = _read(Path(self.load).expanduser())
+            path = Path(self.load).expanduser()
+            header, state = _read(path)
             here = {"agent": type(agent).__name__}
             if embedding is not None:
                 here = _described(agent, embedding)
                 here.pop("fitted")
-            _compare(header, here, self.load)
+            _compare(header, here, path)
+            if embedding is not None:
+                _give(agent, state, path)
 
     def begin(self, agent: Agent, embedding: Embedding) -> None:
         """Gives the agent the loaded policy, where there is one.
@@ -117,10 +122,7 @@ class Policy:
         path = Path(self.load).expanduser()
         header, state = _read(path)
         _compare(header, _described(agent, embedding), path)
-        try:
-            agent.load_policy_state(state)
-        except ValueError as error:
-            raise ValueError(f"{path} does not fit: {error}") from error
+        _give(agent, state, path)
 
     def keep(self, agent: Agent, embedding: Embedding, *, run: str) -> None:
         """Writes what the agent has learned, whole or not at all.
@@ -146,6 +148,13 @@ class Policy:
             return os.path.isfile(path) and _read(path)[0].get("run") == run
         except ValueError:
             return False
+
+
+def _give(agent: Agent, state: dict[str, Tensor], path: Path) -> None:
+    try:
+        agent.load_policy_state(state)
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit: {error}") from error
 
 
 def _compare(header: Mapping[str, str], here: Mapping[str, str], path: object) -> None:

@@ -21,7 +21,7 @@ from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.plan_space import PlanSpace
 from agmc.search.bound import BoundBudget
 from agmc.search.evaluator import Evaluator
-from agmc.search.goals import context_of
+from agmc.search.goals import context_of, observation_dim_of
 from agmc.search.outcome import Outcome
 from agmc.search.repair import pruner_of
 from agmc.search.reward import Reward
@@ -50,7 +50,8 @@ def rehearse_agent(
     """
     encoder, dim = None, 1
     if embedding is not None:
-        encoder, dim = copy.deepcopy(embedding.encoder), embedding.dim
+        encoder = copy.deepcopy(embedding.encoder)
+        dim = observation_dim_of(embedding, len(goals))
     with torch.random.fork_rng(devices=[]):
         return build(
             context_of(

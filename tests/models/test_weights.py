@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from agmc.models import load_model, load_weights, save_weights
+from agmc.models import classes_of, load_model, load_weights, save_weights
 
 
 def tiny(classes: int = 3) -> nn.Module:
@@ -168,6 +168,19 @@ def test_weights_of_other_classes_leave_the_classifiers_fresh(tmp_path, caplog):
     assert torch.equal(again.head.weight, theirs.head.weight)
     with pytest.raises(ValueError, match=r"body.weight has shape \(4, 2\), the model"):
         load_weights(TwoHeads(2, width=3), path, other_classes=True)
+
+
+def test_weights_name_their_classes(tmp_path):
+    path, mute = tmp_path / "w.safetensors", tmp_path / "w.pt"
+    save_weights(tiny(), path, classes=("cat", "dog", "fox"))
+    assert classes_of(path) == ["cat", "dog", "fox"]
+    load_weights(tiny(), path)
+    save_weights(tiny(), path)
+    torch.save(tiny().state_dict(), mute)
+    assert classes_of(path) == classes_of(mute) == []
+    for foreign in ("[", "3"):
+        safetensors.torch.save_file(tiny().state_dict(), path, {"classes": foreign})
+        assert classes_of(path) == []
 
 
 class Shared(nn.Module):
