@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 
-def partial(
+def is_partial(
     parser: argparse.ArgumentParser, options: argparse.Namespace, *names: str
 ) -> bool:
     """Whether options choose a part: tables are of the whole and stay as they are.

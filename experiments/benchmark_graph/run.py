@@ -32,7 +32,7 @@ from agmc.graph.trace import trace
 from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
-from experiments.parts import partial
+from experiments.parts import is_partial
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 HERE = Path(__file__).parent
@@ -177,7 +177,7 @@ def main() -> None:
             kept.write_text(json.dumps(measure(name)))
         rows.append(json.loads(kept.read_text()))
         print(rows[-1], flush=True)
-    if partial(parser, options, "networks"):
+    if is_partial(parser, options, "networks"):
         return
     ratios = [float(row["ratio"]) for row in rows if row["ratio"] != "-"]
     grown = growth()

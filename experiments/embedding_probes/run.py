@@ -37,7 +37,7 @@ from agmc.report.experiment import Target, write_experiment
 from agmc.search.find_plan import EMBEDDINGS
 from agmc.search.measured import NETWORKS, measured_networks
 from agmc.search.sensitivity import Sensitivity
-from experiments.parts import partial
+from experiments.parts import is_partial
 
 HERE = Path(__file__).parent
 MEASURED = HERE.parent / "sensitivity" / "measured"
@@ -104,7 +104,7 @@ def main() -> None:
         started = time.perf_counter()
         rows += probed(name, structures, measured, options)
         print(rows[-1], f"{time.perf_counter() - started:.0f} s", flush=True)
-    if partial(parser, options, "embeddings"):
+    if is_partial(parser, options, "embeddings"):
         return
     command = "python experiments/embedding_probes/run.py --measured FOLDER"
     note = (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agmc.report.experiment import Target, write_experiment
 from experiments.commands import agmc, versions
-from experiments.parts import partial
+from experiments.parts import is_partial
 
 HERE = Path(__file__).parent
 METHODS = {
@@ -91,7 +91,7 @@ def main() -> None:
             words = overrides(model, method, data, weights)
             results.append(agmc(out, "compress", *words))
             rows.append(row_of(model, method, results[-1]))
-    if not partial(parser, arguments, "networks", "methods"):
+    if not is_partial(parser, arguments, "networks", "methods"):
         write(rows, versions(results))
 
 

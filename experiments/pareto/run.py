@@ -19,7 +19,7 @@ from agmc.plan import Plan
 from agmc.report.experiment import Target, write_experiment
 from agmc.search.ladder import Ladder
 from agmc.whole_file import write_whole
-from experiments.parts import partial
+from experiments.parts import is_partial
 from experiments.searches import Case, Place, Prepared, percent, places
 
 HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ def main() -> None:
     }
     network = place.prepared(NETWORK)
     uniform = [shares_of(network, network.uniform(budget)) for budget in rungs]
-    if not partial(parser, options, "alone", "seeds"):
+    if not is_partial(parser, options, "alone", "seeds"):
         write(rungs, uniform, fronts, alone)
 
 

@@ -27,7 +27,7 @@ from agmc.report.experiment import Target, write_experiment
 from agmc.search.budgets import Budgets
 from agmc.search.goals import context_of, goal_of
 from agmc.whole_file import write_whole
-from experiments.parts import partial
+from experiments.parts import is_partial
 from experiments.searches import FAMILY, Place, Prepared, places, with_head
 
 HERE = Path(__file__).parent
@@ -68,7 +68,7 @@ def main() -> None:
                         COMMAND,
                     )
                 )
-    if partial(parser, options, "networks"):
+    if is_partial(parser, options, "networks"):
         return
     note = f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}."
     write_experiment(HERE, rows, targets, note)

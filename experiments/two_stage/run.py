@@ -41,7 +41,7 @@ from agmc.search.evaluator import Evaluator
 from agmc.search.repair import pruner_of, reconstruction_of
 from agmc.training import Distillation, accuracy, batches_of, distil
 from agmc.whole_file import write_whole
-from experiments.parts import partial
+from experiments.parts import is_partial
 from experiments.searches import EPISODES as CHANNEL_EPISODES
 from experiments.searches import (
     EVALUATOR,
@@ -282,7 +282,7 @@ def main() -> None:
             found, target = searches_of(small, place, name, bits, options.seeds)
             rows += found
             targets.append(target)
-    if partial(parser, options, "networks", "seeds", "bits"):
+    if is_partial(parser, options, "networks", "seeds", "bits"):
         return
     note = (
         f"{len(options.seeds)} seeds, {EPISODES} evaluations on 500 images of the "

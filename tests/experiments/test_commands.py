@@ -14,7 +14,7 @@ if not (HERE / "experiments" / "commands.py").exists():
 
 from experiments import commands  # noqa: E402
 from experiments.commands import agmc  # noqa: E402
-from experiments.parts import partial  # noqa: E402
+from experiments.parts import is_partial  # noqa: E402
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_part_lacks_something_of_the_whole(capsys):
 
     def asked(*words):
         names = "seeds", "networks"
-        return partial(parser, parser.parse_args(words), *names)
+        return is_partial(parser, parser.parse_args(words), *names)
 
     assert not asked() and not asked("--seeds", "2", "1", "0", "3")
     assert not capsys.readouterr().out
