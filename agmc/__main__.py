@@ -190,6 +190,7 @@ def _job(config: DictConfig) -> Job:
         "calibration_images": config.compression.calibration_images,
         "batch_size": evaluator.batch_size,
         "entropy": config.export.entropy,
+        "int4": config.export.int4,
         "measured": config.measured,
         "checkpoint": config.checkpoint,
         "runs": [str(run) for run in runs if run is not None],

@@ -35,6 +35,7 @@ class Job:
         calibration_images: training images for the grids of activations, >= 1.
         batch_size: images per forward pass of an evaluation.
         entropy: packs the checkpoint, see `agmc.save`; None: not.
+        int4: whether ONNX files have weights of at most 4 bits in 4.
         measured: folder of measured sensitivities to learn from; None: none.
         checkpoint: a saved network.
         runs: directories of finished runs.
@@ -64,6 +65,7 @@ class Job:
     calibration_images: int
     batch_size: int
     entropy: str | None
+    int4: bool
     measured: str | None
     checkpoint: str | None
     runs: Sequence[str]

@@ -40,10 +40,12 @@ class Pipeline:
         carry_out: has made the small network.
         entropy: packs the checkpoint, and the original that its size is compared with;
             see `agmc.save`.
+        int4: whether the ONNX file has weights of at most 4 bits in 4, see `save_onnx`.
     """
 
     carry_out: CarryOut
     entropy: str | None = None
+    int4: bool = False
 
     def run(
         self,
@@ -88,14 +90,16 @@ class Pipeline:
         }
         packed = directory / "compressed.safetensors"
         num_bytes = save(small, packed, info=info, entropy=self.entropy)
-        small, model = small.cpu(), model.cpu()
+        # As files are loaded: sums in another order would fall to the other side of a
+        # rounding here and there.
+        small, model = _as_loaded(small), _as_loaded(model)
         final = load(packed)
         _must_agree(small, final, example)
         execution = self.carry_out.execution
         original_bytes = len(
             to_bytes(model, example_input=example, entropy=self.entropy)
         )
-        save_onnx(final, directory / "compressed.onnx", example)
+        save_onnx(final, directory / "compressed.onnx", example, int4=self.int4)
         with TemporaryDirectory(dir=directory, prefix=".baseline-") as folder:
             original = Path(folder) / "original.onnx"
             save_onnx(model, original, example)
@@ -188,6 +192,13 @@ def _sizes(
 def _latencies(by_cell: Mapping[str, float | None]) -> dict[str, Any]:
     """What stands in every record: one input on one thread, and all that was timed."""
     return {"latency_ms": by_cell[ONE], "latencies": by_cell}
+
+
+def _as_loaded(module: nn.Module) -> nn.Module:
+    """On the CPU, in the layout that tensors have when they are read."""
+    # torch's stubs lack this form of the call.
+    module.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return module
 
 
 def _must_agree(module: nn.Module, loaded: nn.Module, example: torch.Tensor) -> None:

@@ -44,8 +44,10 @@ class Plan:
             weights that are zero, in [0, 1); a layer not named keeps all.
         weight_bits: layer name -> bits of a weight, a whole number in 1..16; weights of
             a layer not named stay float32.
-        act_bits: layer name -> bits of its input, a whole number in 1..16; the input of
-            a layer not named stays float32.
+        act_bits: layer name -> bits of its input, a whole number in 1..16. An input is
+            rounded where it is made, for all that reads it, and then so is what is
+            added, multiplied or averaged, to 8 bits; a layer not named reads floats
+            where none of that has rounded them.
         dropped: names of the blocks that go as a whole, see `ModelGraph.blocks`.
 
     Raises:

@@ -47,7 +47,7 @@ def latencies(files, inputs):
 @pytest.fixture
 def without_onnx(monkeypatch):
     """Saves the seconds that an export takes where the file is not looked at."""
-    monkeypatch.setattr(agmc.pipeline, "save_onnx", lambda *rooms: 0.0)
+    monkeypatch.setattr(agmc.pipeline, "save_onnx", lambda *rooms, **options: 0.0)
     monkeypatch.setattr(agmc.pipeline, "onnx_latencies", latencies)
 
 

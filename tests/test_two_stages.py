@@ -29,7 +29,7 @@ TWO_STAGES = (
 @pytest.fixture(autouse=True)
 def without_onnx(monkeypatch):
     """Saves the seconds that an export takes: the files are not looked at."""
-    monkeypatch.setattr(agmc.pipeline, "save_onnx", lambda *rooms: 0.0)
+    monkeypatch.setattr(agmc.pipeline, "save_onnx", lambda *rooms, **options: 0.0)
     cells = [dict.fromkeys(CELLS, 1.0), dict.fromkeys(CELLS, 0.5)]
     monkeypatch.setattr(agmc.pipeline, "onnx_latencies", lambda *rooms: cells)
 

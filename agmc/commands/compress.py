@@ -161,7 +161,7 @@ def compress(job: Job) -> None:
         carried = carry_out(model, graph, splits, plan, progress)
         if own.rank:
             return
-        result = Pipeline(carry_out, job.entropy).run(
+        result = Pipeline(carry_out, job.entropy, job.int4).run(
             *(model, splits, carried, bounds, job.directory, progress), record=record
         )
         progress.track(0, final_values(result), of="final")

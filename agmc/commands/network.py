@@ -94,5 +94,5 @@ def export(job: Job) -> None:
         for shape in network.program.input_shapes
     ]
     target = job.directory / "compressed.onnx"
-    difference = save_onnx(network, target, examples)
+    difference = save_onnx(network, target, examples, int4=job.int4)
     _log.info("%s: agrees with the network to %.0e", target, difference)

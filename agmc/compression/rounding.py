@@ -18,6 +18,8 @@ from agmc.graph.weighted import OUTPUT_DIM, beside, weight_of
 LEAST_EVEN_BITS = 2
 #: From so many bits on, clipping the largest weights gains nothing.
 _UNCLIPPED_BITS = 8
+#: On finer grids LSQ's gradient moves a step size by many times the step itself.
+_MOST_LEARNED_BITS = 8
 _SHARES = torch.linspace(0.2, 1.0, 33).tolist()
 #: (values, scale [C], zero_point [C], axis, first code, last code, gain)
 PER_CHANNEL = "aten._fake_quantize_learnable_per_channel_affine.default"
@@ -32,7 +34,7 @@ class Rounding:
 
     Args:
         network: without the batch norms that can be folded; left as it was.
-        learns: whether a training moves the step sizes.
+        learns: whether a training moves the step sizes of up to 8 bits.
         steps: step sizes of weights of this network, by name and bits, that were chosen
             before; those that are chosen now are added.
     """
@@ -72,7 +74,7 @@ class Rounding:
         rows = weight.movedim(dim, 0).flatten(1)
         if (name, bits) not in self._steps:
             self._steps[name, bits] = _steps(rows, most, bits)
-        scale = self._add_scale(beside(name, "scale"), self._steps[name, bits])
+        scale = self._add_scale(beside(name, "scale"), self._steps[name, bits], bits)
         self._follow(name, scale)
         zero = self._add(beside(name, "zero_point"), torch.zeros(len(rows)))
         args = (Ref(name), scale, zero, dim, -most, most, _gain(rows[0].numel(), most))
@@ -146,9 +148,6 @@ class Rounding:
         )
         for name in self._frozen:
             result.get_parameter(name).requires_grad_(False)
-        if not self._learns:
-            for name in self._scales:
-                result.get_parameter(name).requires_grad_(False)
         return result
 
     def _new(self, name: str) -> str:
@@ -166,7 +165,7 @@ class Rounding:
         self, name: str, made: str, grid: Grid, bits: int, features: int
     ) -> Operation:
         most = 2**bits - 1
-        scale = self._add_scale(f"{made}.scale", torch.tensor([grid.scale]))
+        scale = self._add_scale(f"{made}.scale", torch.tensor([grid.scale]), bits)
         zero = self._add(f"{made}.zero_point", torch.tensor([float(grid.zero_point)]))
         args = (Ref(name), scale, zero, 0, most, _gain(features, most))
         return Operation(made, PER_TENSOR, args)
@@ -187,8 +186,10 @@ class Rounding:
         self._state[name] = value.to(device)
         return Ref(name)
 
-    def _add_scale(self, name: str, value: Tensor) -> Ref:
+    def _add_scale(self, name: str, value: Tensor, bits: int) -> Ref:
         self._scales.append(name)
+        if not self._learns or bits > _MOST_LEARNED_BITS:
+            self._frozen.append(name)
         return self._add(name, value)
 
 

@@ -73,13 +73,10 @@ def with_integers(
             continue  # the exporter found that nothing depends on it
         graph.initializer.remove(floats[name])
         kind = TensorProto.INT4 if int4 and found.bits <= 4 else TensorProto.INT8
-        codes = helper.make_tensor(
-            f"{name}.codes", kind, found.codes.shape, found.codes.flatten()
-        )
+        codes = _whole_numbers(f"{name}.codes", kind, found.codes)
         scale = numpy_helper.from_array(found.scale, f"{name}.scale")
         # Runtimes take a linear layer for one on integers only if they are told.
-        zeros = [0] * len(found.scale)
-        zero = helper.make_tensor(f"{name}.zero_point", kind, [len(zeros)], zeros)
+        zero = _whole_numbers(f"{name}.zero_point", kind, np.zeros(len(found.scale)))
         graph.initializer.extend([codes, scale, zero])
         nodes.append(
             helper.make_node(
@@ -102,6 +99,18 @@ def with_integers(
     del graph.node[:]
     graph.node.extend([*nodes, *body])
     onnx.checker.check_model(model)
+
+
+def _whole_numbers(name: str, kind: int, values: np.ndarray) -> TensorProto:
+    """Integers of 4 or 8 bits in a byte or half of one.
+
+    What `make_tensor` makes of a list has up to ten bytes for each.
+    """
+    codes = values.astype(np.int8).flatten().view(np.uint8)
+    if kind == TensorProto.INT4:  # two in a byte, the first one in its lower half
+        halves = np.append(codes, np.zeros(len(codes) % 2, np.uint8)) & np.uint8(15)
+        codes = halves[::2] + 16 * halves[1::2]
+    return helper.make_tensor(name, kind, values.shape, codes.tobytes(), raw=True)
 
 
 def _step_of(

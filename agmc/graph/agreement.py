@@ -25,8 +25,15 @@ def relative_difference(theirs: Tensor, ours: Tensor) -> float:
     Returns:
         A number >= 0; NaN or infinity where one side has them.
     """
-    if not ours.numel():
-        return 0.0
+    return float(_differences(theirs, ours).max()) if ours.numel() else 0.0
+
+
+def mean_difference(theirs: Tensor, ours: Tensor) -> float:
+    """As `relative_difference`, the mean over all outputs."""
+    return float(_differences(theirs, ours).mean()) if ours.numel() else 0.0
+
+
+def _differences(theirs: Tensor, ours: Tensor) -> Tensor:
     expected = ours.double()
-    difference = float((theirs.double() - expected).abs().max())
-    return difference / max(float(expected.abs().max()), _LEAST_OUTPUT)
+    largest = max(float(expected.abs().max()), _LEAST_OUTPUT)
+    return (theirs.double() - expected).abs() / largest

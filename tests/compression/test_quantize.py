@@ -159,6 +159,16 @@ def one_layer(weights):
     return GraphNetwork(graph.program, graph.state_of(net)).eval()
 
 
+@pytest.mark.parametrize("bits", [8, 9, 16])
+def test_step_sizes_of_fine_grids_stay(bits):
+    network, inputs = network_of("chain")
+    quantized = Quantization().apply(network, all_bits(network, bits, bits), inputs)
+    named = {n: p for n, p in quantized.named_parameters() if n.endswith("scale")}
+    assert named.pop("relu_1_q.scale").requires_grad  # a mean reads 8 bits
+    assert len(named) == 6  # three weights, and what their layers read
+    assert {scale.requires_grad for scale in named.values()} == {bits <= 8}
+
+
 def test_quantized_networks_are_saved_and_loaded(tmp_path):
     network, inputs = network_of("resnet20")
     for weights in ("uniform", "codebook"):

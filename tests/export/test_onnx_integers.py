@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -13,9 +14,11 @@ from quantized_nets import all_bits, network_of
 from torch import nn
 
 import agmc
+import agmc.export.onnx
 from agmc.compression.calibration import minmax
 from agmc.compression.quantize import Quantization
 from agmc.export.onnx import onnx_session, save_onnx
+from agmc.export.onnx_integers import _whole_numbers, with_integers
 from agmc.plan import Plan
 
 SOME = ("chain", "depthwise", "concat", "flatten_spatial", "sigmoid_gate", "in_place")
@@ -85,13 +88,34 @@ def test_codes_are_those_of_the_network(bits, int4, tmp_path):
     assert held[f"{name}.codes"].data_type == (
         TensorProto.INT4 if four else TensorProto.INT8
     )
-    codes = numpy_helper.to_array(held[f"{name}.codes"]).astype(np.float32)
+    stored = held[f"{name}.codes"]
+    assert len(stored.raw_data) == -(-np.prod(stored.dims) // (2 if four else 1))
+    codes = numpy_helper.to_array(stored).astype(np.float32)
     most = 2 ** (bits - 1) - 1
     assert np.abs(codes).max() <= most
     scale = numpy_helper.to_array(held[f"{name}.scale"])
     weight = network.get_parameter("conv1.weight").detach().numpy()
     near = np.clip(np.rint(weight / scale.reshape(-1, 1, 1, 1)), -most, most)
     assert (codes == near).mean() > 0.99  # a tie may fall to the other side
+
+
+def test_an_odd_number_of_codes_of_half_a_byte():
+    codes = np.array([[-7, 3, -1], [7, 0, 5], [1, -2, -3]], np.int8)
+    stored = _whole_numbers("codes", TensorProto.INT4, codes)
+    assert len(stored.raw_data) == 5
+    assert (numpy_helper.to_array(stored).astype(np.int8) == codes).all()
+
+
+def test_a_file_that_rounds_otherwise_is_not_written(tmp_path, monkeypatch):
+    def coarser(model, weights, **options):
+        wrong = {name: replace(w, scale=1.3 * w.scale) for name, w in weights.items()}
+        return with_integers(model, wrong, **options)
+
+    network, inputs = quantized("chain")
+    monkeypatch.setattr(agmc.export.onnx, "with_integers", coarser)
+    with pytest.raises(ValueError, match="differs from the network"):
+        save_onnx(network, tmp_path / "n.onnx", inputs)
+    assert not list(tmp_path.iterdir())
 
 
 def test_fewer_and_more_bits_of_activations(tmp_path):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from agmc.graph.agreement import TOLERANCE, relative_difference
+from agmc.graph.agreement import TOLERANCE, mean_difference, relative_difference
 
 
 def test_by_hand():
@@ -31,3 +31,11 @@ def test_what_is_no_number_never_agrees(value, side):
     both = [torch.ones(2), torch.ones(2)]
     both[side][0] = value
     assert not relative_difference(*both) <= TOLERANCE
+
+
+def test_the_mean_is_over_all_outputs():
+    ours = torch.tensor([[4.0, -8.0], [0.0, 2.0]])
+    theirs = ours + torch.tensor([[0.0, 0.8], [0.0, 0.0]])
+    assert relative_difference(theirs, ours) == pytest.approx(0.1)
+    assert mean_difference(theirs, ours) == pytest.approx(0.025)
+    assert mean_difference(ours[:0], ours[:0]) == 0
