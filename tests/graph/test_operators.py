@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from agmc.graph import operators
 from agmc.graph.operators import operator_of, overload_of
 
 
@@ -34,3 +35,27 @@ def test_what_does_not_exist_is_unknown(op):
     with pytest.raises(ValueError, match="unknown to this version of torch"):
         operator_of(op)
     assert overload_of(op) is None
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        "aten.max_pool2d_with_indices_backward.default",
+        "aten.segment_reduce.default",
+        "aten.as_strided.default",
+    ],
+)
+def test_what_trusts_the_places_it_is_told_may_not_run(op):
+    with pytest.raises(ValueError, match=f"{op!r} may not run"):
+        operator_of(op)
+    assert overload_of(op) is not None
+
+
+def test_what_may_run_is_there():
+    for name in operators._ADMITTED:
+        packet = getattr(torch.ops.aten, name)
+        pure = [
+            o for o in packet.overloads() if not getattr(packet, o)._schema.is_mutable
+        ]
+        assert pure, name
+        assert operator_of(f"aten.{name}.{pure[0]}") is getattr(packet, pure[0])
