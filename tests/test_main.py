@@ -289,6 +289,8 @@ def test_transfer_to_other_classes_with_frozen_layers(call, tiny, tmp_path):
     # Compressing is no transfer, and fresh weights are no reason to freeze.
     assert "is for 4 classes, the model has 2" in call(*two, *given[:1]).err
     assert "would keep fresh weights" in call("train", *two, *given[1:]).err
+    last = call("train", *two, given[0], "train.freeze=['7']")
+    refused(last, "would keep 7.weight, 7.bias as they are, which are new")
     assert "train model.weights=FILE" in call(*two, *given).err
     assert "fits no layer" in call("train", *two, given[0], "train.freeze=[x]").err
     assert "must be a list, as [a,b]" in call("train", *two, "train.freeze=x").err

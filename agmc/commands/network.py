@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from agmc.commands.encoder import can_be_fitted, fit_encoder
 from agmc.commands.steps import (
@@ -20,7 +22,7 @@ from agmc.export.checkpoint import load
 from agmc.export.onnx import save_onnx
 from agmc.job import Job
 from agmc.measure import graph_of
-from agmc.models import save_weights
+from agmc.models import fresh_in, save_weights
 from agmc.pipeline import write_json
 from agmc.training import Execution, team
 from agmc.training.freeze import frozen
@@ -49,8 +51,7 @@ def train(job: Job) -> None:
     weights = job.directory / "weights.safetensors"
     with team() as own, progress_of(job) as progress:
         splits, model = data_and_model(job, progress, other_classes=True)
-        with frozen(model, freeze):
-            pass  # refuses what fits no layer
+        _check_frozen(model, freeze, job.weights)
         graph = graph_of(model, splits)  # refuses what cannot be compressed later
         train_network(job, model, graph, splits, execution, progress, own)
         if own.rank:
@@ -62,6 +63,18 @@ def train(job: Job) -> None:
         job.directory / "result.json", {"baseline": measured.record(), **job.record}
     )
     _log.info("%s\nweights are in %s", measured, weights)
+
+
+def _check_frozen(model: nn.Module, freeze: Sequence[str], weights: str | None) -> None:
+    """Refuses what fits no layer, and layers that other classes have made new."""
+    with frozen(model, freeze) as layers:
+        held = {id(weight) for layer in layers for weight in layer.parameters()}
+    fresh = fresh_in(model, weights) if weights is not None else []
+    if names := [name for name in fresh if id(model.get_parameter(name)) in held]:
+        raise ValueError(
+            f"train.freeze (={list(freeze)}) would keep {', '.join(names)} as they "
+            "are, which are new: the weights are for other classes; leave them out"
+        )
 
 
 def evaluate(job: Job) -> None:

@@ -70,7 +70,7 @@ _ADMITTED = frozenset(
         *("upsample_bilinear2d", "upsample_linear1d", "upsample_nearest1d"),
         *("upsample_nearest2d", "upsample_nearest3d", "upsample_trilinear3d", "vdot"),
         # Sums and other results of many numbers.
-        *("_fft_c2c", "_fft_c2r", "_fft_r2c", "_log_softmax", "_softmax", "all"),
+        *("_log_softmax", "_softmax", "all"),
         *("amax", "amin", "aminmax", "any", "argmax", "argmin", "argsort"),
         *("bucketize", "count_nonzero", "cummax", "cummin", "cumprod", "cumsum"),
         *("diff", "dist", "fft_fft", "fft_fft2", "fft_fftn", "fft_fftshift"),
@@ -120,6 +120,11 @@ _ADMITTED = frozenset(
     }
 )
 
+#: Forms that trust sizes in one of their tensors, or take numbers for types.
+_NOT_ADMITTED = frozenset({"data", "prim_Device", "prim_dtype"})
+#: All others are on tensors: on numbers alone, division by 0 stops the process.
+_SIZES = frozenset({"sym_numel", "sym_size"})
+
 #: Return an argument itself, or a view of it, though their schema hides it.
 HIDDEN_ALIASES = frozenset(
     {
@@ -145,9 +150,19 @@ def operator_of(op: str) -> Callable[..., Any]:
     function = overload_of(op)
     if function is None:
         raise ValueError(f"operator {op!r} is unknown to this version of torch")
-    if op.split(".")[1] not in _ADMITTED or function._schema.is_mutable:
+    name, overload = op.split(".")[1:]
+    if (
+        name not in _ADMITTED
+        or overload in _NOT_ADMITTED
+        or function._schema.is_mutable
+        or not (name in _SIZES or _makes_tensors(function))
+    ):
         raise ValueError(f"operator {op!r} may not run in a loaded network")
     return function
+
+
+def _makes_tensors(function: torch._ops.OpOverload) -> bool:
+    return any("Tensor" in str(result.type) for result in function._schema.returns)
 
 
 def overload_of(op: str) -> torch._ops.OpOverload | None:

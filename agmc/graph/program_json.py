@@ -81,6 +81,13 @@ def program_from_json(record: Any) -> Program:
     return program
 
 
+_TYPES: dict[str, type] = {
+    "ScalarType": torch.dtype,
+    "MemoryFormat": torch.memory_format,
+    "Layout": torch.layout,
+}
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r:.40} is no text")
@@ -114,6 +121,19 @@ def _check_arguments(operation: Operation) -> None:
             raise ValueError(
                 f"the network's description is damaged: {operation.name!r} calls "
                 f"{operation.op} without {argument.name!r}"
+            )
+    by_name = {argument.name: argument for argument in taken}
+    given_values = [*zip(taken, operation.args, strict=False)]
+    given_values += [
+        (by_name[k], v) for k, v in operation.kwargs.items() if k in by_name
+    ]
+    for argument, value in given_values:
+        kind = str(argument.real_type).removeprefix("Optional[").removesuffix("]")
+        # torch takes numbers for them, whether there is such a type or not.
+        if kind in _TYPES and not (value is None or isinstance(value, _TYPES[kind])):
+            raise ValueError(
+                f"the network's description is damaged: {operation.name!r} has "
+                f"{value!r:.40} for {argument.name!r}"
             )
 
 

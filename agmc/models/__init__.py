@@ -2,12 +2,19 @@
 
 from agmc.models.cifar_resnet import CifarResNet
 from agmc.models.registry import build, names
-from agmc.models.weights import classes_of, load_model, load_weights, save_weights
+from agmc.models.weights import (
+    classes_of,
+    fresh_in,
+    load_model,
+    load_weights,
+    save_weights,
+)
 
 __all__ = [
     "CifarResNet",
     "build",
     "classes_of",
+    "fresh_in",
     "load_model",
     "load_weights",
     "names",

@@ -71,11 +71,8 @@ def load_weights(
             or weights are not finite.
     """
     path = Path(path).expanduser()
-    state = _read(path)
     own = model.state_dict()
-    if state and all(name.startswith("module.") for name in state):
-        bare = {name.removeprefix("module."): value for name, value in state.items()}
-        state = max(state, bare, key=lambda names: len(names.keys() & own.keys()))
+    state = _read(path, own)
     _check_names(path, state, own)
     if other_classes and (numbers := _numbers_of_classes(state, own)):
         fresh = _unlike(state, own)
@@ -88,7 +85,27 @@ def load_weights(
     model.load_state_dict({**own, **state})
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def fresh_in(model: nn.Module, path: str | os.PathLike[str]) -> list[str]:
+    """Names of the tensors that `load_weights` left as they were, of other classes.
+
+    Args:
+        model: that has loaded the checkpoint.
+        path: of the checkpoint.
+    """
+    own = model.state_dict()
+    return _unlike(_read(Path(path).expanduser(), own), own)
+
+
+def _read(path: Path, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, by the names that the model's `own` have."""
+    state = _tensors(path)
+    if state and all(name.startswith("module.") for name in state):
+        bare = {name.removeprefix("module."): value for name, value in state.items()}
+        state = max(state, bare, key=lambda names: len(names.keys() & own.keys()))
+    return state
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     if path.suffix != ".safetensors" and path.suffix not in _PICKLES:
