@@ -68,3 +68,13 @@ def test_other_operators_are_themselves():
     assert quick_form("aten.relu.default") is operator_of("aten.relu.default")
     with pytest.raises(ValueError, match="unknown"):
         quick_form("aten.no_such.default")
+
+
+def test_a_weight_of_another_norm_and_norms_that_are_too_few():
+    weight, norm = torch.randn(4, 3, 2), torch.rand(4, 1, 1)
+    op = "aten._weight_norm.default"
+    for dim, norms in ((0, norm), (-1, norm[0])):
+        expected = operator_of(op)(weight, norms, dim)
+        assert torch.allclose(quick_form(op)(weight, norms, dim), expected)
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        quick_form(op)(weight, torch.rand(3, 1, 1), 0)
