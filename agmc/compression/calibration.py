@@ -6,7 +6,6 @@ Every function takes the `Range` of an activation and a number of bits, and retu
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -15,9 +14,10 @@ from torch import Tensor
 
 from agmc.compression.ranges import Range
 
-#: Candidates of the searches: shares of the range that was seen.
+#: Candidates of `mse`: shares of the range that was seen.
 _SHARES = torch.linspace(0.02, 1.0, 99)
-_BINS = 2048
+#: Of the histogram of `kl`, and from one of its candidates to the next.
+_BINS, _STEP = 2048, 8
 
 
 def check_images(calibration_images: int) -> None:
@@ -71,27 +71,37 @@ def percentile(seen: Range, bits: int, *, share: float = 0.9999) -> Grid:
 
 
 def mse(seen: Range, bits: int) -> Grid:
-    """The clipping with the smallest mean squared error of the sample."""
-    return _best(seen, bits, lambda values, grid: _error(values, grid, bits))
+    """The clipping of both ends alike with the smallest mean squared error."""
+    grids = [
+        Grid.of(share * seen.low, share * seen.high, bits) for share in _SHARES.tolist()
+    ]
+    return min(grids, key=lambda grid: _error(seen.sample, grid, bits))
 
 
 def kl(seen: Range, bits: int) -> Grid:
     """The clipping that changes the distribution of the values least.
 
-    The Kullback-Leibler divergence of the histogram of the clipped values, what lies
-    outside counted at the ends, from the same histogram with only 2 ** bits levels
+    Of one histogram of the values, for every threshold of their magnitude: the
+    Kullback-Leibler divergence of the bins within, what lies outside counted at the
+    ends, from the same bins without what lies outside, merged into 2 ** bits levels
     (Migacz 2017, 8-bit inference with TensorRT; HAQ, arXiv 1811.08886, section 3.4).
     Zeros, which every grid holds, do not count.
     """
-    return _best(seen, bits, lambda values, grid: _divergence(values, grid, bits))
-
-
-def _best(seen: Range, bits: int, loss: Callable[[Tensor, Grid], float]) -> Grid:
-    """The grid with the smallest loss among those that clip both ends alike."""
-    grids = [
-        Grid.of(share * seen.low, share * seen.high, bits) for share in _SHARES.tolist()
-    ]
-    return min(grids, key=functools.partial(loss, seen.sample))
+    values = seen.sample[seen.sample != 0]
+    if not len(values):
+        return minmax(seen, bits)
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    counts = torch.histc(values, _BINS, low, high).double()
+    width = (high - low) / _BINS
+    zero = round(-low / width)
+    levels = min(2**bits, _BINS)
+    thresholds = range(max(zero, _BINS - zero), 0, -_STEP)
+    kept = [(max(zero - t, 0), min(zero + t, _BINS)) for t in thresholds]
+    first, last = min(
+        (ends for ends in kept if ends[1] - ends[0] >= levels),
+        key=lambda ends: _divergence(counts, ends, levels),
+    )
+    return Grid.of(low + first * width, low + last * width, bits)
 
 
 def rounded(values: Tensor, grid: Grid, bits: int) -> Tensor:
@@ -105,22 +115,26 @@ def _error(values: Tensor, grid: Grid, bits: int) -> float:
     return float((rounded(values, grid, bits) - values).square().mean())
 
 
-def _divergence(values: Tensor, grid: Grid, bits: int) -> float:
-    most = 2**bits - 1
-    low, high = -grid.zero_point * grid.scale, (most - grid.zero_point) * grid.scale
-    if high <= low:
-        return torch.inf
-    values = values[values != 0]
-    clipped = values.clamp(low, high)
-    reference = torch.histc(clipped, _BINS, low, high)
-    inside = torch.histc(values[(values >= low) & (values <= high)], _BINS, low, high)
-    centres = low + (torch.arange(_BINS) + 0.5) * (high - low) / _BINS
-    level = torch.round((centres - low) / grid.scale).long().clamp(0, most)
-    filled = (inside > 0).float()
-    total = torch.zeros(most + 1).index_add(0, level, inside)
-    bins = torch.zeros(most + 1).index_add(0, level, filled)
+def _divergence(counts: Tensor, ends: tuple[int, int], levels: int) -> float:
+    """Of some of the bins, with the others counted at the ends, from themselves merged.
+
+    Args:
+        counts: of all bins, float64 [num_bins].
+        ends: the first of at least `levels` bins, and the one behind the last.
+        levels: that the bins are merged into, as many bins in each, one more or less.
+    """
+    first, last = ends
+    inside = counts[first:last]
+    reference = inside.clone()
+    reference[0] += counts[:first].sum()
+    reference[-1] += counts[last:].sum()
+    filled = (inside > 0).double()
+    level = torch.arange(len(inside)) * levels // len(inside)
+    total, bins = torch.zeros(2, levels, dtype=counts.dtype).index_add(
+        1, level, torch.stack([inside, filled])
+    )
     # Each level spreads what it holds over those of its bins where anything was.
     coarse = (total / bins.clamp_min(1))[level] * filled
     p, q = reference / reference.sum(), coarse / coarse.sum().clamp_min(1)
-    seen = p > 0
-    return float((p[seen] * (p[seen] / q[seen].clamp_min(1e-9)).log()).sum())
+    there = p > 0
+    return float((p[there] * (p[there] / q[there].clamp_min(1e-9)).log()).sum())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,10 +61,48 @@ def test_mse_has_the_smallest_error():
         assert errors[mse] == min(errors.values())
 
 
-def test_kl_clips_outliers_and_keeps_the_bulk():
-    values = torch.cat([normal(20_000).relu(), torch.tensor([60.0])])
-    top = 15 * kl(seen(values), 4).scale
-    assert 1.5 < top < 12  # of 60
+@pytest.mark.parametrize(("bits", "least", "most"), [(4, 2.5, 5), (8, 4, 7)])
+def test_kl_clips_outliers_and_keeps_the_bulk(bits, least, most):
+    # More than 256 of 2048 bins up to 50 bring nothing: they begin at 6.25.
+    values = torch.cat([normal(16_383).relu(), torch.tensor([50.0])])
+    assert least < (2**bits - 1) * kl(seen(values), bits).scale < most
+    grid = kl(seen(-values), bits)
+    assert least < grid.zero_point * grid.scale < most
     # Nothing to gain: evenly spread values are not clipped.
     even = torch.linspace(0.01, 1, 20_000)
-    assert 15 * kl(seen(even), 4).scale > 0.9
+    assert (2**bits - 1) * kl(seen(even), bits).scale > 0.9
+
+
+def test_kl_clips_both_ends_at_one_magnitude():
+    values = torch.cat([normal(16_382), torch.tensor([50.0, -25.0])])
+    grid = kl(seen(values), 8)
+    low, high = -grid.zero_point * grid.scale, (255 - grid.zero_point) * grid.scale
+    assert 3 < -low < 6 and 3 < high < 6
+    # An end that no value comes near to is no reason to clip the other one.
+    above = torch.cat([normal(16_383).clamp_min(-0.3), torch.tensor([50.0])])
+    grid = kl(seen(above), 8)
+    low, high = -grid.zero_point * grid.scale, (255 - grid.zero_point) * grid.scale
+    assert low == pytest.approx(-0.3, abs=grid.scale) and 3 < high < 7
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_kl_is_that_of_the_paper(bits):
+    values = torch.cat([normal(8_000), torch.tensor([10.0])]).relu()
+    counts, edges = np.histogram(values[values > 0].numpy(), 2048, (0, 10))
+    divergences = {}
+    for size in range(2**bits, 2049, 8):
+        reference = counts[:size].astype(float)
+        reference[-1] += counts[size:].sum()
+        coarse = np.zeros(size)
+        level = np.arange(size) * 2**bits // size
+        for part in (np.flatnonzero(level == number) for number in range(2**bits)):
+            there = part[counts[part] > 0]
+            coarse[there] = counts[part].sum() / max(1, len(there))
+        p, q = reference / reference.sum(), coarse / coarse.sum()
+        there = p > 0
+        ratio = p[there] / np.maximum(q[there], 1e-9)
+        divergences[float(edges[size])] = (p[there] * np.log(ratio)).sum()
+    best = min(divergences, key=divergences.get)
+    assert 2 < best < 9
+    top = (2**bits - 1) * kl(seen(values), bits).scale
+    assert top == pytest.approx(best)
