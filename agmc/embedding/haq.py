@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agmc.decision import DROPPED
+from agmc.decision import DROPPED, Decision
 from agmc.embedding.columns import Column
 from agmc.embedding.embedding import Embedding, EmbeddingContext
 from agmc.embedding.operation_types import (
@@ -79,7 +79,7 @@ class HAQEmbedding(Embedding):
         """One row, float32 [10], see `Embedding.row`."""
         before = 1.0
         if step:
-            before = np.asarray(counts)[step - 1] / self._space.sizes[step - 1]
+            before = _share(self._space[step - 1], int(np.asarray(counts)[step - 1]))
         inputs = float(self._space[step].part == "act_bits")
         return torch.tensor([*self._scaled[step], before, inputs], dtype=torch.float32)
 
@@ -98,6 +98,13 @@ class HAQEmbedding(Embedding):
             math.prod(spatial_size(source)),
             index,
         )
+
+
+def _share(decision: Decision, count: int) -> float:
+    """Of the most bits, or of the weights; not of the choices, as the action is."""
+    if decision.values:
+        return decision.value(count) / decision.values[-1]
+    return count / decision.size
 
 
 def haq(context: EmbeddingContext) -> HAQEmbedding:

@@ -11,8 +11,9 @@ from agmc.plan_space import PlanSpace
 from tests.embedding.embedding_nets import branches_graph, chain_graph
 
 
-def made(graph, *parts):
-    return haq(EmbeddingContext(graph, PlanSpace(graph, parts=parts, end_bits=None)))
+def made(graph, *parts, **knobs):
+    space = PlanSpace(graph, parts=parts, end_bits=None, **knobs)
+    return haq(EmbeddingContext(graph, space))
 
 
 def test_hand_scaled_features_of_a_chain():
@@ -47,6 +48,20 @@ def test_two_steps_a_layer_and_the_action_before():
         future[step:] = 4
         assert torch.equal(embedding.row(step, future), rows[step])
     assert rows.min() >= 0 and rows.max() <= 1
+
+
+@pytest.mark.parametrize(("mapping", "counts"), [("share", (2, 4)), ("haq", (1, 3))])
+def test_the_action_before_is_a_share_of_the_most_bits(mapping, counts):
+    embedding = made(chain_graph(), "weight_bits", mapping=mapping)
+    two, four = counts
+    rows = embedding.rows(np.array([two, four, embedding.space.sizes[2], two]))
+    assert rows[:, 8].tolist() == [1, 0.25, 0.5, 1]
+
+
+def test_the_action_before_is_a_share_of_the_weights():
+    embedding = made(chain_graph(), "sparsity", "weight_bits", mapping="haq")
+    rows = embedding.rows(np.array([5, 7, 20, 1, 20, 1, 20, 1]))
+    assert rows[:, 8].tolist() == [1, 0.25, 1, 1, 0.25, 1, 0.25, 1]
 
 
 def test_channels_are_not_for_it():
