@@ -28,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from agmc.commands import COMMANDS
 from agmc.job import Job
-from agmc.knobs import check_knobs
+from agmc.knobs import check_knobs, is_called
 from agmc.plan_space import PlanSpace
 from agmc.search.policy import Policy
 from agmc.search.workers import Workers
@@ -39,8 +39,11 @@ _SPACE = (
     *("parts", "min_keep_ratio", "round_to", "weight_bits", "act_bits", "end_bits"),
     *("max_sparsity", "mapping"),
 )
-#: Groups that every command reads, or the one that trains or searches.
-_NEEDED = {"model", "data", "train", "embedding", "agent", "execution", "tracking"}
+#: Parts of the configuration that there may be nothing for; a command needs all others.
+_OPTIONAL = {
+    *("reward", "finetune", "quantized_finetune", "search.corpus"),
+    *("compression.second", "compression.noise"),
+}
 _USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
 
 
@@ -51,6 +54,7 @@ def main() -> None:
     warnings.showwarning = lambda message, *_, **__: _log.warning("%s", message)
     try:
         _command_first(sys.argv)
+        _refuse_null(sys.argv[1:])
         _offer_own_rewards(sys.argv[1:])
         sys.argv[1:] = map(_as_hydra_reads_it, sys.argv[1:])
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -113,6 +117,21 @@ def _command_first(arguments: list[str]) -> None:
     arguments[index:] = [f"command={word}", *rest]
 
 
+def _refuse_null(arguments: Iterable[str]) -> None:
+    """Says how to leave out a group, which Hydra does not do by the word null.
+
+    Raises:
+        ValueError: a group is to be null.
+    """
+    for word in arguments:
+        group, _, choice = word.partition("=")
+        if choice == "null" and (_config_directory() / group).is_dir():
+            way_out = f"leave it out with ~{group}"
+            if group not in _OPTIONAL:
+                way_out = f"choose one: {group}=NAME"
+            raise ValueError(f"{word}: null is none of the choices; {way_out}")
+
+
 def _is_word(argument: str) -> bool:
     return "=" not in argument and not argument.startswith(("-", "+", "~"))
 
@@ -163,6 +182,7 @@ def _run(config: DictConfig) -> None:
 def _job(config: DictConfig) -> Job:
     """The configuration without Hydra."""
     choices = HydraConfig.get().runtime.choices
+    _check(config.search.evaluator, "search.evaluator")
     evaluator = config.search.evaluator
     runs = config.runs if OmegaConf.is_list(config.runs) else [config.runs]
     space = OmegaConf.to_container(config.compression, resolve=True)
@@ -230,20 +250,30 @@ def _made(config: DictConfig, key: str) -> Any:
     A function or class to be called later is as well checked now as one called here.
     """
     node = OmegaConf.select(config, key, throw_on_missing=True)
-    if node is None and key in _NEEDED:
-        raise ValueError(f"the configuration has no {key}; choose one: {key}=NAME")
-    if node is None:  # a group that nothing is chosen of
+    if node is None and key in _OPTIONAL:
         return None
+    if node is None and "." not in key:
+        raise ValueError(f"the configuration has no {key}; choose one: {key}=NAME")
     _check(node, key)
     return instantiate(node, _convert_="all")  # lists and dicts, none of OmegaConf's
 
 
-def _check(node: DictConfig, name: str) -> None:
+def _check(node: Any, name: str) -> None:
     """Refuses knobs that what is described would not take, and what is inside it."""
+    if not OmegaConf.is_dict(node) or not node.get("_target_"):
+        group = name.rpartition(".")[2]
+        has_choices = (_config_directory() / group).is_dir()
+        how = f": +{group}@mine=NAME {name}='${{mine}}'" if has_choices else ""
+        raise ValueError(
+            f"{name} (={'null' if node is None else node}) says nothing that can be "
+            f"made; leave it as it is, or describe another with its _target_{how}"
+        )
     knobs = {str(k): v for k, v in node.items() if not str(k).startswith("_")}
-    check_knobs(get_object(node["_target_"]), knobs, name=name)
+    target = get_object(node["_target_"])
+    check_knobs(target, knobs, name=name)
     for knob, value in knobs.items():
-        if OmegaConf.is_dict(value) and "_target_" in value:
+        described = OmegaConf.is_dict(value) and "_target_" in value
+        if described or is_called(target, knob):
             _check(value, f"{name}.{knob}")
 
 

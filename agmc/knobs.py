@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_origin
 
 #: Annotation, as written -> the types that it stands for, and their name for users.
 _CHECKED: dict[str, tuple[tuple[type, ...], str]] = {
@@ -48,3 +48,19 @@ def check_knobs(
         if types and (wrong_kind or not isinstance(value, types)):
             where = f"{name}.{knob}".lstrip(".")
             raise ValueError(f"{where} (={value!r}) must be {expected}")
+
+
+def is_called(target: Callable[..., Any], knob: str) -> bool:
+    """Whether a parameter is annotated as what will be called, and is never None.
+
+    Args:
+        target: function or class.
+        knob: one of its parameters.
+    """
+    try:
+        parameters = inspect.signature(target, eval_str=True).parameters
+    except NameError:  # some type is imported for type checkers only
+        return False
+    parameter = parameters[knob]
+    is_room = get_origin(parameter.annotation) is Callable
+    return is_room and parameter.default is not None

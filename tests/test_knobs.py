@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from agmc.knobs import check_knobs
+from agmc.knobs import check_knobs, is_called
 
 
 def target(
@@ -63,6 +63,28 @@ def test_what_fits_passes(knobs):
 def test_what_does_not_is_named(knobs, message):
     with pytest.raises(ValueError, match=message):
         check_knobs(target, knobs, name="room")
+
+
+def takes_rooms(
+    build: Callable[[int], object],
+    check: Callable[[int], object] | None = None,
+    after: Callable[[int], object] = None,
+    *,
+    count: int = 1,
+) -> None:
+    """Takes what is called, what may be, and what is not."""
+
+
+def of_type_checkers(build: NotThere) -> None:  # noqa: F821
+    """Its annotation means nothing at run time."""
+
+
+def test_what_is_called_is_known_by_its_annotation():
+    assert is_called(takes_rooms, "build")
+    assert not is_called(takes_rooms, "check")
+    assert not is_called(takes_rooms, "after")
+    assert not is_called(takes_rooms, "count")
+    assert not is_called(of_type_checkers, "build")
 
 
 def test_at_the_top_there_is_no_group_to_name():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import re
@@ -25,6 +26,7 @@ from agmc.compression.sparsify import layer_weights
 from agmc.data import load_digits
 from agmc.export.checkpoint import load, save
 from agmc.export.latencies import CELLS
+from agmc.graph.program import Operation, Ref
 from agmc.models import build, save_weights
 from agmc.plan import Plan
 from agmc.report.progress import Progress
@@ -649,6 +651,40 @@ def untouched(directory):
         (["compression.min_keep_ratio=x"], ["min_keep_ratio (='x')"]),
         (["compression.importance.path=agmc.nothing"], ["agmc.nothing"]),
         (["compression.importance.path=agmc.trace"], ["a function", "importance.l1"]),
+        (
+            [
+                "compression.quantization.calibration.path=agmc.compression.importance.l1"
+            ],
+            ["calibration (=Importance) must make a Grid", "calibration.mse"],
+        ),
+        (
+            ["compression.quantization.calibration.path=builtins.print"],
+            ["calibration (=print) must make a Grid", "got a NoneType"],
+        ),
+        (
+            ["compression.quantization.calibration=null"],
+            ["compression.quantization.calibration (=null)", "_target_"],
+        ),
+        (["compression.quantization=null"], ["compression.quantization (=null)"]),
+        (["compression.gradual=null"], ["compression.gradual (=null)", "leave it as"]),
+        (["compression.gradual=slow"], ["compression.gradual (=slow)"]),
+        (["compression.importance=null"], ["compression.importance (=null)"]),
+        (["search.evaluator=null"], ["search.evaluator (=null)"]),
+        (
+            ["compression.second.agent=foo"],
+            ["compression.second.agent (=foo)", "+agent@mine=NAME"],
+        ),
+        (["compression.second.agent=null"], ["compression.second.agent (=null)"]),
+        (
+            ["compression.second.embedding=rules"],
+            [
+                "compression.second.embedding (=rules)",
+                "+embedding@mine=NAME compression.second.embedding='${mine}'",
+            ],
+        ),
+        (["embedding=measured", "embedding.of=null"], ["embedding.of (=null)"]),
+        (["finetune=null"], ["finetune=null", "~finetune"]),
+        (["agent=null"], ["agent=null", "agent=NAME"]),
         (["model=torchvision", "model.name=nothing"], ["nothing", "resnet20"]),
         (["model=torchvision", "model.name=a.b:c"], ["a.b:c", "PYTHONPATH"]),
         (["finetune.epochs=-1"], ["epochs (=-1)"]),
@@ -851,6 +887,40 @@ def test_checkpoints_for_other_data(data, words, call, tmp_path):
     path, out = tmp_path / "some.safetensors", tmp_path / "out"
     three_classes(path)
     refused(call("evaluate", f"checkpoint={path}", *data, f"out={out}"), *words)
+    assert untouched(out)
+
+
+@pytest.mark.parametrize(
+    ("operations", "words"),
+    [
+        ([("view", [1, 256])], ["cannot be run: shape '[1, 256]' is invalid"]),
+        (
+            [("repeat", [1, 1, 10**6, 10**6]), ("mean.dim", [2, 3], True)]
+            + [("repeat", [1, 1, 8, 8])],
+            ["cannot be run: "],
+        ),
+        ([("select.int", 9, 0)], ["Dimension out of range"]),
+    ],
+    ids=["batch", "too large", "dimension"],
+)
+def test_programs_that_cannot_be_run(operations, words, call, tmp_path):
+    path, out = tmp_path / "some.safetensors", tmp_path / "out"
+    net = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Flatten(), nn.Linear(256, 10))
+    save(net, path, example_input=torch.randn(2, 1, 8, 8))
+    network = load(path)
+    conv, flatten, linear = network.program.operations
+    steps = [conv]
+    for number, (name, *arguments) in enumerate(operations):
+        op = name if "." in name else f"{name}.default"
+        args = (Ref(steps[-1].name), *arguments)
+        steps.append(Operation(f"step{number}", f"aten.{op}", args, {}))
+    last = dataclasses.replace(flatten, args=(Ref(steps[-1].name), 1))
+    network.program = dataclasses.replace(
+        network.program, operations=(*steps, last, linear)
+    )
+    save(network, path)
+    got = call("evaluate", f"checkpoint={path}", f"out={out}")
+    refused(got, f"checkpoint {path}", *words)
     assert untouched(out)
 
 

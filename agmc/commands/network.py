@@ -13,6 +13,7 @@ from agmc.commands.steps import (
     check_classes,
     data_and_model,
     measure_file,
+    naming,
     progress_of,
     refuse_ignored,
     train_network,
@@ -90,7 +91,8 @@ def evaluate(job: Job) -> None:
             f"{splits.name!r} are {(1, *splits.image_shape)}"
         )
     check_classes(path, network.info.get("classes", []), splits)
-    measured = measure_file(job, network, splits, path)
+    with naming(path):
+        measured = measure_file(job, network, splits, path)
     write_json(
         job.directory / "result.json", {"evaluated": measured.record(), **job.record}
     )
@@ -100,12 +102,14 @@ def evaluate(job: Job) -> None:
 def export(job: Job) -> None:
     """Writes a saved network as `compressed.onnx`, checked in ONNX Runtime."""
     refuse_ignored(job, "checkpoint")
-    network = load(job.required_checkpoint())
+    path = job.required_checkpoint()
+    network = load(path)
     generator = torch.Generator().manual_seed(job.seed)
     examples = [
         torch.randn(2, *shape[1:], generator=generator)
         for shape in network.program.input_shapes
     ]
     target = job.directory / "compressed.onnx"
-    difference = save_onnx(network, target, examples, int4=job.int4)
+    with naming(path):
+        difference = save_onnx(network, target, examples, int4=job.int4)
     _log.info("%s: agrees with the network to %.0e", target, difference)

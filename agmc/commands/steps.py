@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -152,6 +153,22 @@ def measure_file(job: Job, model: nn.Module, splits: Splits, path: Path) -> Meas
         execution=job.make("execution"),
         batch_size=job.batch_size,
     )
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What goes wrong inside with a saved network is told with its file.
+
+    Raises:
+        ValueError: its operations cannot be run, or do not fit what they are given.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"checkpoint {path}: {error}") from error
+    except RuntimeError as error:  # torch may add where in its own code
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"checkpoint {path} cannot be run: {reason}") from error
 
 
 def show(*tables: Table) -> None:

@@ -30,6 +30,30 @@ def check_images(calibration_images: int) -> None:
         raise ValueError(f"calibration_images (={calibration_images}) must be >= 1")
 
 
+def check_calibration(calibration: Calibration) -> None:
+    """Refuses what does not make a `Grid` of a made-up `Range`.
+
+    Raises:
+        ValueError: it is no calibration, or a knob of it is out of range.
+    """
+    seen = Range(-1.0, 2.0, torch.linspace(-1, 2, 7), 1)
+    try:
+        grid = calibration(seen, 8)
+    except ValueError:
+        raise
+    except Exception as error:  # whatever it is that was named
+        why: object = error
+    else:
+        if isinstance(grid, Grid):
+            return
+        why = f"got a {type(grid).__name__}"
+    name = getattr(calibration, "__name__", type(calibration).__name__)
+    raise ValueError(
+        f"calibration (={name}) must make a Grid of a Range and a number of bits, as "
+        f"agmc.compression.calibration.mse does ({why})"
+    )
+
+
 class Grid(NamedTuple):
     """The numbers `(code - zero_point) * scale` with code in 0..2 ** bits - 1."""
 

@@ -17,7 +17,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from agmc.compression.calibration import Calibration, Grid, mse
+from agmc.compression.calibration import Calibration, Grid, check_calibration, mse
 from agmc.compression.fold import fold_batch_norms
 from agmc.compression.original_class import program_of
 from agmc.compression.ranges import Range, measure_ranges
@@ -90,7 +90,7 @@ class Quantization:
             activations; those of a codebook always move.
 
     Raises:
-        ValueError: there are no such weights.
+        ValueError: there are no such weights, or the calibration is none.
     """
 
     weights: str = "uniform"
@@ -102,6 +102,7 @@ class Quantization:
             raise ValueError(
                 f"weights (={self.weights!r}) must be one of {', '.join(WEIGHTS)}"
             )
+        check_calibration(self.calibration)
 
     def check(self, plan: Plan) -> None:
         """Refuses bits that the weights cannot have.

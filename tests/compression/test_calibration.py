@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 
 from agmc.compression.calibration import Grid, kl, minmax, mse, percentile, rounded
+from agmc.compression.quantize import Quantization
 from agmc.compression.ranges import Range
 
 METHODS = (minmax, percentile, mse, kl)
@@ -45,6 +48,21 @@ def test_minmax_keeps_the_ends_and_percentile_clips_them():
     assert percentile(seen(values), 8, share=1.0).scale == pytest.approx(100 / 255)
     with pytest.raises(ValueError, match=r"share \(=0\) must be in \(0, 1\]"):
         percentile(seen(values), 8, share=0)
+
+
+@pytest.mark.parametrize(
+    ("calibration", "message"),
+    [
+        (lambda seen, bits: None, r"must make a Grid .*got a NoneType"),
+        (lambda seen: Grid(1.0, 0), "must make a Grid .*positional argument"),
+        (lambda seen, bits: seen.slices, "must make a Grid .*'slices'"),
+        (None, "calibration \\(=NoneType\\) must make a Grid"),
+        (functools.partial(percentile, share=2), r"^share \(=2\) must be in"),
+    ],
+)
+def test_what_is_no_calibration_is_refused_at_construction(calibration, message):
+    with pytest.raises(ValueError, match=message):
+        Quantization(calibration=calibration)
 
 
 def test_mse_has_the_smallest_error():
