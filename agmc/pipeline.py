@@ -82,12 +82,7 @@ class Pipeline:
         small = carried.network
 
         progress.stage("export")
-        info = {
-            "classes": list(splits.classes[:_MOST_CLASS_NAMES]),
-            "mean": list(splits.mean),
-            "std": list(splits.std),
-            **record.get("settings", {}),
-        }
+        info = info_of(splits, record)
         packed = directory / "compressed.safetensors"
         num_bytes = save(small, packed, info=info, entropy=self.entropy)
         # As files are loaded: sums in another order would fall to the other side of a
@@ -161,6 +156,21 @@ class Pipeline:
         if wrong := broken(result["budget"]):
             raise ValueError(f"{wrong}; see {directory / 'result.json'}")
         return result
+
+
+def info_of(splits: Splits, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the files of a run say besides the network; known before the search.
+
+    Args:
+        splits: with the names of the classes and the statistics of the images.
+        record: of the run, with its `settings`.
+    """
+    return {
+        "classes": list(splits.classes[:_MOST_CLASS_NAMES]),
+        "mean": list(splits.mean),
+        "std": list(splits.std),
+        **record.get("settings", {}),
+    }
 
 
 def versions() -> dict[str, str]:

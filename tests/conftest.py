@@ -30,7 +30,7 @@ SMALL = (
 NET = """
 from torch import nn
 
-def net(num_classes, in_channels):
+def net(num_classes, in_channels=3):
     return nn.Sequential(
         nn.Conv2d(in_channels, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8),
         nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(),

@@ -18,6 +18,7 @@ import onnxruntime
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 from torch import nn
 
 import agmc.pipeline
@@ -324,6 +325,27 @@ def test_train_then_compress_with_a_given_plan(call, tiny, tmp_path):
     assert result["baseline"]["accuracy"] == trained["accuracy"]
     assert result["baseline"]["macs"] == trained["macs"]
     assert load(out / "compressed.safetensors").get_submodule("3").out_channels == 2
+
+
+def test_a_limit_on_bytes_holds_with_long_names_of_classes(
+    call, tiny, tmp_path, without_onnx
+):
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        name = random.bytes(50).hex()
+        for number in range(6):
+            folder = tmp_path / "data" / ("test" if number == 0 else "train") / name
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    data = ("data=imagefolder", f"data.root={tmp_path / 'data'}", "data.size=8")
+    out = tmp_path / "out"
+    got = call(*tiny, *data, "budget=bytes:6kB", f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    final, result = load(out / "compressed.safetensors"), result_of(out)
+    assert len(final.info["classes"]) == 40 and result["budget"]["holds"]
+    written = (out / "compressed.safetensors").stat().st_size
+    assert 5700 < written == result["budget"]["value"] <= 6000
 
 
 def test_a_plan_by_hand_says_how_many_weights_are_zero(

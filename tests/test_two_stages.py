@@ -103,7 +103,7 @@ def test_zeros_and_codebooks_of_one_bit_above_an_accuracy(call, tiny, tmp_path):
         "budget=accuracy>=0.01",
         "compression.second.parts=[sparsity,weight_bits]",
         "compression.min_keep_ratio=1",
-        "compression.second.budget=bytes:0.45",  # 2 bits without zeros take 0.467
+        "compression.second.budget=bytes:0.36",  # 2 bits without zeros take 0.377
         "compression.weight_bits=[1,2]",
         "compression.quantization.weights=codebook",
         "compression.mapping=haq",

@@ -29,7 +29,7 @@ from agmc.graph.model_graph import ModelGraph
 from agmc.graph.weighted import check_layers, weighted_layers
 from agmc.job import Job
 from agmc.measure import graph_of
-from agmc.pipeline import Pipeline
+from agmc.pipeline import Pipeline, info_of
 from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
 from agmc.report.before_after import before_after, budget_text
@@ -93,6 +93,7 @@ def compress(job: Job) -> None:
     rooms["tables"] = tables
     with team() as own, progress_of(job) as progress:
         splits, model = data_and_model(job, progress)
+        rooms["info"] = info = info_of(splits, job.record)
         # What cannot be done is refused here, before the training.
         progress.stage("trace")
         graph = graph_of(model, splits)
@@ -102,7 +103,7 @@ def compress(job: Job) -> None:
             arguments |= {"round_to": 1}
         space = PlanSpace(graph, **arguments)
         shared = quantization.shares_numbers
-        costs = CostModel(graph, tables, codebooks=shared)
+        costs = CostModel(graph, tables, codebooks=shared, info=info)
         later: Later | None = None
         if given is None and second is not None and budgets.limits:
             later = functools.partial(second.later, costs, job.space)

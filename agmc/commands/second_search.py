@@ -85,8 +85,8 @@ def second_search(
     Args:
         job: with the directory of the run.
         second: what is decided, and how.
-        rooms: of the first search; evaluator, importance, reward, execution, workers
-            and quantization are the same.
+        rooms: of the first search; evaluator, importance, reward, execution, workers,
+            quantization and info are the same.
         small: the fine-tuned network; is moved to the CPU.
         splits: `test` is not read.
         plan: of the first search.
@@ -103,7 +103,7 @@ def second_search(
     space = second.space(graph, job.space, start)
     bound = budgets.bind(first.cost_model.of_graph(graph), space)
     watch = Watch(progress, budgets, of="second search")
-    same = "execution importance evaluator workers quantization tables".split()
+    same = "execution importance evaluator workers quantization tables info".split()
     found = find_plan(
         small,
         splits,

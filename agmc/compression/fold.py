@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
-from agmc.graph.foldable import foldable_norms
+from agmc.graph.foldable import bias_of, foldable_norms, without_foldable_norms
 from agmc.graph.network import GraphNetwork, tensors_of
-from agmc.graph.program import Operation, Ref, argument, map_refs, name_of, reading
-from agmc.graph.weighted import OUTPUT_DIM, beside, weight_of
+from agmc.graph.program import Operation, argument, name_of
+from agmc.graph.weighted import OUTPUT_DIM, weight_of
 
 
 def fold_batch_norms(network: GraphNetwork) -> GraphNetwork:
@@ -29,21 +29,8 @@ def fold_batch_norms(network: GraphNetwork) -> GraphNetwork:
         the new network, in evaluation mode; a layer without a bias gets one.
     """
     program, state = network.program, state_of(network)
-    folded: dict[str, Operation] = {}
-    renamed: dict[str, str] = {}
-    biases = []
-    for operation, norm in foldable_norms(program):
-        biases.append(_fold(operation, norm, state))
-        args = list(operation.args)
-        args[2:3] = [Ref(biases[-1])]
-        folded[operation.name] = dataclasses.replace(operation, args=tuple(args))
-        renamed[norm.name] = operation.name
-    operations = [
-        reading(folded.get(operation.name, operation), lambda n: renamed.get(n, n))
-        for operation in program.operations
-        if operation.name not in renamed
-    ]
-    outputs = map_refs(program.outputs, lambda n: Ref(renamed.get(n, n)))
+    biases = [_fold(*both, state) for both in foldable_norms(program)]
+    operations, outputs = without_foldable_norms(program)
     return rebuilt(network, operations, state, outputs=outputs, parameters=biases)
 
 
@@ -109,6 +96,6 @@ def _fold(operation: Operation, norm: Operation, state: dict[str, Tensor]) -> st
         shift = shift + state[bias].double() * scale
     if beta is not None:
         shift = shift + beta
-    name = bias or beside(weight, "bias")
+    name = bias_of(operation)
     state[name] = shift.to(old.dtype)
     return name

@@ -7,9 +7,9 @@ from collections.abc import Collection
 
 import torch
 
-from agmc.compression.rounding import PER_CHANNEL, PER_TENSOR, SHARED
 from agmc.graph.network import GraphNetwork
 from agmc.graph.program import Operation, name_of
+from agmc.graph.rounded_program import PER_CHANNEL, PER_TENSOR, SHARED
 from agmc.graph.weighted import layer_name
 
 #: A step size may fall to this share of what it was.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -11,8 +9,9 @@ from agmc.compression.calibration import Grid
 from agmc.compression.codebook import codebook
 from agmc.compression.fold import rebuilt, state_of
 from agmc.graph.network import GraphNetwork
-from agmc.graph.program import Operation, Ref, map_refs, reading
-from agmc.graph.weighted import OUTPUT_DIM, beside, weight_of
+from agmc.graph.program import Operation
+from agmc.graph.rounded_program import RoundedProgram
+from agmc.graph.weighted import OUTPUT_DIM, weight_of
 
 #: Fewest bits of a weight on an even grid: the codes -1, 0, 1.
 LEAST_EVEN_BITS = 2
@@ -21,12 +20,6 @@ _UNCLIPPED_BITS = 8
 #: On finer grids LSQ's gradient moves a step size by many times the step itself.
 _MOST_LEARNED_BITS = 8
 _SHARES = torch.linspace(0.2, 1.0, 33).tolist()
-#: (values, scale [C], zero_point [C], axis, first code, last code, gain)
-PER_CHANNEL = "aten._fake_quantize_learnable_per_channel_affine.default"
-#: (values, scale [1], zero_point [1], first code, last code, gain)
-PER_TENSOR = "aten._fake_quantize_learnable_per_tensor_affine.default"
-#: (numbers [k], codes)
-SHARED = "aten.take.default"
 
 
 class Rounding:
@@ -50,9 +43,7 @@ class Rounding:
         self._network = network
         self._learns = learns
         self._state = state_of(network)
-        self._before: dict[str, list[Operation]] = {}
-        self._behind: dict[str, Operation] = {}
-        self._read: dict[tuple[str, str], str] = {}
+        self._rounded = RoundedProgram(network.program)
         self._scales: list[str] = []
         self._tables: list[str] = []
         self._frozen: list[str] = []
@@ -74,12 +65,10 @@ class Rounding:
         rows = weight.movedim(dim, 0).flatten(1)
         if (name, bits) not in self._steps:
             self._steps[name, bits] = _steps(rows, most, bits)
-        scale = self._add_scale(beside(name, "scale"), self._steps[name, bits], bits)
+        scale, zero = self._rounded.weight(layer, most, rows[0].numel())
+        self._add_scale(scale, self._steps[name, bits], bits)
         self._follow(name, scale)
-        zero = self._add(beside(name, "zero_point"), torch.zeros(len(rows)))
-        args = (Ref(name), scale, zero, dim, -most, most, _gain(rows[0].numel(), most))
-        made = Operation(f"{name}_q", PER_CHANNEL, args, layer=layer.layer)
-        self._put_before(layer.name, name, made)
+        self._add(zero, torch.zeros(len(rows)))
 
     def shared(self, layer: Operation, bits: int, *, sparse: bool) -> None:
         """The weight of a layer from 2^bits numbers of k-means.
@@ -97,19 +86,11 @@ class Rounding:
         size = 2**bits - (1 if sparse else 0)
         centroids, codes = codebook(weight[others], size)
         index[others] = codes + (1 if sparse else 0)
-        table = self._add(beside(name, "codebook"), centroids)
-        self._tables.append(table.name)
+        table, codes_of = self._rounded.shared(layer, sparse=sparse)
+        self._add(table, centroids)
+        self._tables.append(table)
         self._follow(name, table)
-        if sparse:
-            padded = f"{name}_q_table"
-            padding = Operation(
-                padded, "aten.constant_pad_nd.default", (table, [1, 0], 0.0)
-            )
-            self._before.setdefault(layer.name, []).append(padding)
-            table = Ref(padded)
-        codes_of = self._add(beside(name, "codes"), index)
-        made = Operation(f"{name}_q", SHARED, (table, codes_of), layer=layer.layer)
-        self._put_before(layer.name, name, made)
+        self._add(codes_of, index)
 
     def value(self, name: str, grid: Grid, bits: int, features: int) -> None:
         """An activation where it is made, for all its readers.
@@ -120,82 +101,48 @@ class Rounding:
             bits: of the grid.
             features: elements for one input.
         """
-        self._behind[name] = self._activation(name, f"{name}_q", grid, bits, features)
+        self._add_grid(self._rounded.value(name, bits, features), grid, bits)
 
     def read(
         self, reader: str, name: str, grid: Grid, bits: int, features: int
     ) -> None:
         """An activation for one operation alone; arguments as of `value`."""
-        made = self._activation(name, f"{reader}_reads_{name}", grid, bits, features)
-        self._put_before(reader, name, made)
+        self._add_grid(self._rounded.read(reader, name, bits, features), grid, bits)
 
     def network(self) -> GraphNetwork:
         """The network that rounds; what is rounded and returned is returned rounded."""
-        program = self._network.program
-        operations = [self._behind[n] for n in program.inputs if n in self._behind]
-        for operation in program.operations:
-            operations += map(self._reading, self._before.get(operation.name, ()))
-            operations.append(self._reading(operation))
-            if operation.name in self._behind:
-                operations.append(self._behind[operation.name])
-        outputs = map_refs(program.outputs, lambda n: Ref(self._new(n)))
         result = rebuilt(
             self._network,
-            operations,
+            self._rounded.operations(),
             self._state,
-            outputs=outputs,
+            outputs=self._rounded.outputs(),
             parameters=[*self._scales, *self._tables],
         )
         for name in self._frozen:
             result.get_parameter(name).requires_grad_(False)
         return result
 
-    def _new(self, name: str) -> str:
-        return self._behind[name].name if name in self._behind else name
-
-    def _reading(self, operation: Operation) -> Operation:
-        """The same operation, reading what was rounded."""
-
-        def new(name: str) -> str:
-            return self._read.get((operation.name, name), self._new(name))
-
-        return reading(operation, new)
-
-    def _activation(
-        self, name: str, made: str, grid: Grid, bits: int, features: int
-    ) -> Operation:
-        most = 2**bits - 1
-        scale = self._add_scale(f"{made}.scale", torch.tensor([grid.scale]), bits)
-        zero = self._add(f"{made}.zero_point", torch.tensor([float(grid.zero_point)]))
-        args = (Ref(name), scale, zero, 0, most, _gain(features, most))
-        return Operation(made, PER_TENSOR, args)
-
-    def _follow(self, weight: str, other: Ref) -> None:
+    def _follow(self, weight: str, other: str) -> None:
         """What belongs to a frozen weight is frozen."""
         if not self._network.get_parameter(weight).requires_grad:
-            self._frozen.append(other.name)
+            self._frozen.append(other)
 
-    def _put_before(self, reader: str, name: str, made: Operation) -> None:
-        self._before.setdefault(reader, []).append(made)
-        self._read[reader, name] = made.name
-
-    def _add(self, name: str, value: Tensor) -> Ref:
+    def _add(self, name: str, value: Tensor) -> None:
         if name in self._state:
             raise ValueError(f"the network has a tensor {name!r} already; rename it")
         device = next(iter(self._state.values())).device
         self._state[name] = value.to(device)
-        return Ref(name)
 
-    def _add_scale(self, name: str, value: Tensor, bits: int) -> Ref:
+    def _add_scale(self, name: str, value: Tensor, bits: int) -> None:
         self._scales.append(name)
         if not self._learns or bits > _MOST_LEARNED_BITS:
             self._frozen.append(name)
-        return self._add(name, value)
+        self._add(name, value)
 
-
-def _gain(features: int, most: int) -> float:
-    """LSQ's factor on the gradient of a step size (its section 2.2)."""
-    return 1 / math.sqrt(features * most)
+    def _add_grid(self, names: tuple[str, str], grid: Grid, bits: int) -> None:
+        scale, zero = names
+        self._add_scale(scale, torch.tensor([grid.scale]), bits)
+        self._add(zero, torch.tensor([float(grid.zero_point)]))
 
 
 def _steps(rows: Tensor, most: int, bits: int) -> Tensor:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from agmc.compression.rounding import PER_CHANNEL, PER_TENSOR
 from agmc.graph.network import GraphNetwork, tensors_of
 from agmc.graph.program import argument, name_of
 from agmc.graph.quantized_values import source_of
+from agmc.graph.rounded_program import PER_CHANNEL, PER_TENSOR
 from agmc.graph.weighted import OUTPUT_DIM
 
 #: Sums are 32-bit integers; the bias leaves room for the products.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 
 from agmc.cost.activations import ActivationMemory
-from agmc.cost.description import bytes_around_tensors, bytes_by_region
 from agmc.cost.energy import EnergyModel
+from agmc.cost.file_size import FileSize
 from agmc.cost.latency import LatencyModel
-from agmc.cost.rounded import Rounded
 from agmc.cost.tables import Tables
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.widths import Widths
@@ -31,9 +32,6 @@ METRICS = ("macs", "params", "bytes", "activation_bytes", "bops")
 #: Metrics that are summed up from `Tables`: milliseconds and millijoules for one input.
 TABLE_METRICS = ("latency", "energy")
 
-#: By how much a file with zeros may be larger than expected.
-_ROOM_FOR_CHANCE = 1.02
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -43,10 +41,10 @@ class Cost:
         macs: multiply-adds of convolutions and linear layers for one input; one
             multiplication with its addition counts as 1.
         params: elements of all parameters that the network reads.
-        bytes: size of the saved file (`agmc.save`), within 2 % and 1.6 kB, and without
-            zeros or bits in the plan never less: all weights and buffers that the
-            network reads, and the description of its operations. Tensors of zeros, as
-            in networks without training, are stored in less.
+        bytes: size of the saved file (`agmc.save`), within 2 %, and without zeros or
+            bits in the plan never less: all weights and buffers that the network reads,
+            the description of its operations, and its info. Tensors of zeros, as in
+            networks without training, are stored in less.
         activation_bytes: the most that activations of one input take at one time, see
             `ActivationMemory`.
         bops: bit operations: multiply-adds x bits of the weights x bits of the
@@ -92,6 +90,7 @@ class CostModel:
         graph: the traced network.
         tables: for the metrics `latency` and `energy`; None has neither.
         codebooks: whether weights with bits are from codebooks, see `Rounded`.
+        info: what the file will say of the network, see `agmc.save`; None: nothing.
     """
 
     def __init__(
@@ -100,17 +99,16 @@ class CostModel:
         tables: Tables | None = None,
         *,
         codebooks: bool = False,
+        info: Mapping[str, Any] | None = None,
     ) -> None:
         self._codebooks = codebooks
+        self._info = info
         self.graph = graph
         self.tables = Tables() if tables is None else tables
         self.widths = Widths(graph)
         specs = [graph.parameters[name] for name in self.widths.parameters]
         self._trainable = np.array([float(spec.trainable) for spec in specs])
-        self._item_sizes = np.array(
-            [float(getattr(torch, spec.dtype).itemsize) for spec in specs]
-        )
-        self._around_tensors = bytes_around_tensors(graph)
+        self._file = FileSize(self.widths, codebooks=codebooks, info=info)
 
     def evaluate(
         self,
@@ -133,7 +131,7 @@ class CostModel:
         Returns:
             int64 [...], and float64 for `TABLE_METRICS`; never falls when a count, a
             density or a number of bits grows or when a block is kept, but for `latency`
-            (see `ceiling`).
+            and, where there are bits, `bytes` (see `ceiling`).
 
         Raises:
             ValueError: no such metric, or no table for it.
@@ -147,20 +145,14 @@ class CostModel:
         elif metric == "params":
             values = self.widths.numels(counts, kept) @ self._trainable
         elif metric == "bytes":
-            payload = self.widths.numels(counts, kept) @ self._item_sizes
-            values = payload + self._around_tensors
-            if kept is not None:
-                gone = 1 - self.widths.presence.regions(kept)
-                values = values - gone @ self._described
-            if parts is not None:
-                values = values - self._rounded.bytes_saved(counts, parts, kept)
+            values = self._file.expected(counts, parts, kept)
         elif metric == "activation_bytes":
             memory = self._activations if kept is None else self._activations_left
             values = memory(counts, kept)
         elif metric == "bops":
             values = self.widths.total_macs(counts, kept) * FLOAT_BITS**2
             if parts is not None:
-                values = self._rounded.bops(counts, parts, kept)
+                values = self._file.rounded.bops(counts, parts, kept)
         else:
             known = ", ".join((*METRICS, *TABLE_METRICS))
             raise ValueError(f"metric {metric!r} is none of {known}")
@@ -176,22 +168,26 @@ class CostModel:
         """`evaluate`, raised where a limit could not be held to it.
 
         Never falls when anything of a plan grows, as `latency` does (see
-        `LatencyModel.ceiling`), and no file is larger than its `bytes`: how long the
-        runs of zeros in it are is a matter of chance, but no tensor takes more than it
-        would without zeros.
+        `LatencyModel.ceiling`), and no file is larger than its `bytes`, see
+        `FileSize.most`.
         """
         if metric == "latency":
             return self._latency.ceiling(counts, kept, self._on_integers(parts))
-        values = self.evaluate(metric, counts, parts, kept)
-        if metric == "bytes" and parts is not None and (parts.density < 1).any():
-            dense = parts._replace(density=np.ones_like(parts.density))
-            with_room = np.ceil(values * _ROOM_FOR_CHANCE).astype(np.int64)
-            return np.minimum(with_room, self.evaluate(metric, counts, dense, kept))
-        return values
+        if metric == "bytes":
+            return np.rint(self._file.most(counts, parts, kept)).astype(np.int64)
+        return self.evaluate(metric, counts, parts, kept)
 
     def of_graph(self, graph: ModelGraph) -> CostModel:
-        """The same tables and kinds of bits for another network."""
-        return CostModel(graph, self.tables, codebooks=self._codebooks)
+        """The same tables, kinds of bits and info for another network."""
+        codebooks, info = self._codebooks, self._info
+        return CostModel(graph, self.tables, codebooks=codebooks, info=info)
+
+    @cached_property
+    def without_info(self) -> CostModel:
+        """The same for files that say nothing of the network."""
+        if not self._info:
+            return self
+        return CostModel(self.graph, self.tables, codebooks=self._codebooks)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -214,13 +210,14 @@ class CostModel:
         """All of `metrics` of a plan, its zeros, bits and dropped blocks included.
 
         Args:
-            plan: None: the network itself.
+            plan: None: the network itself, whose file has no info.
 
         Raises:
             ValueError: the plan names a group, layer or block that the network does not
                 have.
         """
-        plan = Plan({}) if plan is None else plan
+        if plan is None:
+            return self.without_info.cost(kept_channels(self.graph, None))
         counts = kept_channels(self.graph, plan)
         kept = kept_blocks(self.graph, plan) if plan.dropped else None
         parts = layer_parts(self.graph, plan) if plan.layers else None
@@ -256,14 +253,6 @@ class CostModel:
     def _on_integers(self, parts: LayerParts | None) -> LayerParts | None:
         """Bits that runtimes compute with: of weights from codebooks they have none."""
         return None if self._codebooks else parts
-
-    @cached_property
-    def _rounded(self) -> Rounded:
-        return Rounded(self.widths, codebooks=self._codebooks)
-
-    @cached_property
-    def _described(self) -> np.ndarray:
-        return bytes_by_region(self.graph, self.widths.presence)
 
     @cached_property
     def _activations(self) -> ActivationMemory:

@@ -14,13 +14,6 @@ from agmc.graph.weighted import OUTPUT_DIM, weight_of, weighted_layers
 from agmc.graph.widths import Widths
 from agmc.plan import FLOAT_BITS, LayerParts
 
-#: What the description of a file says of a rounded activation, and of a rounded weight
-#: where no activation is; measured on the CIFAR families, the most that one takes.
-_BYTES_PER_ACTIVATION = 44
-_BYTES_PER_WEIGHT = 30
-#: A codebook and its codes are described in less than the batch norms that go.
-_BYTES_PER_CODEBOOK = -15
-
 
 class Rounded:
     """Bytes and bit operations of plans that do more than remove channels.
@@ -77,7 +70,7 @@ class Rounded:
     def bytes_saved(
         self, counts: np.ndarray, parts: LayerParts, kept: np.ndarray | None = None
     ) -> np.ndarray:
-        """How many bytes a file is smaller than that of channels and blocks alone.
+        """How many bytes less the tensors take than without zeros and bits.
 
         Returns:
             float64 [...]; never rises when anything of a plan grows.
@@ -104,12 +97,15 @@ class Rounded:
         folds = has_bits.any(-1) | (parts.act_bits < FLOAT_BITS).any(-1)
         saved += np.where(folds, FLOAT_BITS * (every @ self._folded), 0)
         values = self._rounded_values(parts.act_bits, kept)
-        by_weight = _BYTES_PER_CODEBOOK if self._codebooks else _BYTES_PER_WEIGHT
-        described = by_weight * has_bits.sum(-1)
-        described = np.where(
-            values > 0, np.maximum(described, _BYTES_PER_ACTIVATION * values), described
-        )
-        return (saved - 2 * FLOAT_BITS * values) / 8 - described
+        return (saved - 2 * FLOAT_BITS * values) / 8
+
+    def numbers(
+        self, parts: LayerParts, kept: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How many weights are rounded and how many activations, float64 [...] both."""
+        parts = parts if kept is None else self._present(parts, kept)
+        weights = (parts.weight_bits < FLOAT_BITS).sum(-1).astype(float)
+        return weights, self._rounded_values(parts.act_bits, kept)
 
     def _present(self, parts: LayerParts, kept: np.ndarray) -> LayerParts:
         """The same, with nothing said of layers in dropped blocks."""

@@ -71,6 +71,26 @@ def stored_bits(numel: Any, bits: Any, sparsity: Any) -> np.ndarray:
     return np.where(sparse + SAID_BITS < plain, sparse, plain)
 
 
+def expected_coding(numel: int, bits: int, density: float) -> dict[str, Any]:
+    """What the file says of the coding that `stored_bits` expects; {} of a plain one.
+
+    Args:
+        numel: elements of the weight, >= 1.
+        bits: of one element, 1 to 32.
+        density: share that is not zero, in [0, 1].
+    """
+    kept = round(numel * density)
+    found = [(bitmap_bits(numel, bits, kept), {"coding": "bitmap", "entries": kept})]
+    for gap_bits in GAP_BITS if 0 < density < 1 else ():
+        entries = round(expected_entries(numel, 1 - density, gap_bits))
+        stored = run_length_bits(entries, bits, gap_bits)
+        if is_allowed(stored, numel, _WORD_BITS):
+            said = {"coding": "run-length", "entries": entries, "gap_bits": gap_bits}
+            found.append((stored, said))
+    best, said = min(found, key=lambda one: one[0])
+    return said if best + SAID_BITS < plain_bits(numel, bits) else {}
+
+
 def expected_entries(numel: Any, sparsity: Any, gap_bits: int) -> Any:
     """Entries of the run-length coding, fillers included.
 

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from agmc.compression.fold import rebuilt, state_of
-from agmc.compression.rounding import PER_CHANNEL, PER_TENSOR, SHARED
 from agmc.export.quantized_weights import quantizers
 from agmc.graph.network import GraphNetwork
 from agmc.graph.operators import operator_of
 from agmc.graph.program import Operation, Program, Ref, map_refs, name_of, reading
 from agmc.graph.quantized_values import source_of
+from agmc.graph.rounded_program import PER_CHANNEL, PER_TENSOR, SHARED
 from agmc.graph.weighted import weight_of, weighted_layers
 
 

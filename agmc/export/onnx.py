@@ -16,12 +16,12 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from agmc.compression.rounding import PER_TENSOR
 from agmc.export.deployed import deployed_network
 from agmc.export.onnx_integers import OPSET, translations, with_integers
 from agmc.graph.agreement import TOLERANCE, mean_difference, relative_difference
 from agmc.graph.exported import exported_program, of_batch_size
 from agmc.graph.network import GraphNetwork
+from agmc.graph.rounded_program import PER_TENSOR
 from agmc.training.modes import kept_modes
 
 #: As `TOLERANCE`, of a network that rounds, for the mean over its outputs, in steps of

@@ -25,11 +25,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agmc.compression.rounding import PER_CHANNEL, PER_TENSOR, SHARED
 from agmc.export.packing import code_dtype
 from agmc.export.words import is_finite
 from agmc.graph.operators import operator_of
 from agmc.graph.program import Operation, Program, argument, name_of
+from agmc.graph.rounded_program import PER_CHANNEL, PER_TENSOR, SHARED
 
 #: Operator -> whether it has one scale a channel, whether its zero point is learnable.
 _OPERATORS = {

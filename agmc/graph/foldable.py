@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from agmc.graph.program import Operation, Program, argument, name_of
-from agmc.graph.weighted import OUTPUT_DIM, weighted_layers
+import dataclasses
+from typing import Any
+
+from agmc.graph.program import (
+    Operation,
+    Program,
+    Ref,
+    argument,
+    map_refs,
+    name_of,
+    reading,
+)
+from agmc.graph.weighted import OUTPUT_DIM, beside, weight_of, weighted_layers
 
 #: Leave the number of dimensions as it is.
 _ELEMENTWISE = frozenset(
@@ -37,6 +48,29 @@ def foldable_norms(program: Program) -> list[tuple[Operation, Operation]]:
             if norm.args[5] is False and not grouped:
                 found.append((operation, norm))
     return found
+
+
+def bias_of(layer: Operation) -> str:
+    """Name of the bias of a layer that takes a batch norm over."""
+    return name_of(argument(layer, 2)) or beside(weight_of(layer), "bias")
+
+
+def without_foldable_norms(program: Program) -> tuple[list[Operation], Any]:
+    """Operations and outputs when layers have taken their batch norms over."""
+    folded: dict[str, Operation] = {}
+    renamed: dict[str, str] = {}
+    for layer, norm in foldable_norms(program):
+        args = list(layer.args)
+        args[2:3] = [Ref(bias_of(layer))]
+        folded[layer.name] = dataclasses.replace(layer, args=tuple(args))
+        renamed[norm.name] = layer.name
+    operations = [
+        reading(folded.get(operation.name, operation), lambda n: renamed.get(n, n))
+        for operation in program.operations
+        if operation.name not in renamed
+    ]
+    outputs = map_refs(program.outputs, lambda name: Ref(renamed.get(name, name)))
+    return operations, outputs
 
 
 def _is_flat(program: Program, value: str) -> bool:

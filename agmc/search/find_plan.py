@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -80,6 +80,7 @@ def find_plan(
     corpus: Callable[[], Sequence[ModelGraph]] = no_corpus,
     execution: Execution | None = None,
     tables: Tables | None = None,
+    info: Mapping[str, Any] | None = None,
     directory: str | os.PathLike[str] | None = None,
     graph: ModelGraph | None = None,
     workers: Workers | int = 1,
@@ -123,6 +124,7 @@ def find_plan(
         corpus: other networks for the embedding to learn from.
         execution: device and precision; None chooses.
         tables: for budgets and rewards on latency or energy.
+        info: what `agmc.save` will be handed in: a limit on bytes holds with it.
         directory: that the search can go on from; None keeps nothing.
         graph: of the model, where it was traced before; None traces it.
         workers: evaluations at a time, each in a process of its own, or `Workers` for
@@ -152,7 +154,8 @@ def find_plan(
     if space is None:
         space = PlanSpace(graph, min_keep_ratio=min_keep_ratio, round_to=round_to)
     quantization = quantization or Quantization()
-    cost_model = CostModel(graph, tables, codebooks=quantization.shares_numbers)
+    shared = quantization.shares_numbers
+    cost_model = CostModel(graph, tables, codebooks=shared, info=info)
     bounds = budgets.bind_rungs(cost_model, space, later)
     goals = tuple(goal_of(bound) for bound in bounds)
     episodes = policy.total(episodes, len(bounds))
@@ -165,19 +168,13 @@ def find_plan(
         run = run_key(
             model,
             data,
+            **dict(embedding=embedding, agent=agent, reward=reward),
+            **dict(importance=importance, evaluator=evaluator, corpus=corpus),
+            **dict(episodes=episodes, seed=seed, tables=tables, in_flight=in_flight),
             budget=str(budgets),
-            embedding=embedding,
-            agent=agent,
-            reward=reward,
-            importance=importance,
-            evaluator=evaluator,
             space=json.dumps(space.described()),
-            episodes=episodes,
-            seed=seed,
-            corpus=corpus,
-            tables=tables,
-            in_flight=in_flight,
             **({"policy": policy.digest} if policy.load else {}),
+            **({"info": json.dumps(info)} if info else {}),
             **({} if floats else {"quantization": quantization}),
             **({} if later is None else {"later": [b.described() for b in bounds]}),
         )

@@ -39,6 +39,10 @@ class ChainCost:
 
     metrics = ("macs",)
 
+    @property
+    def without_info(self):
+        return self
+
     def evaluate(self, metric, counts, parts=None, kept=None):
         ends = np.ones((*counts.shape[:-1], 1), dtype=np.int64)
         padded = np.concatenate([ends, counts, ends], axis=-1)

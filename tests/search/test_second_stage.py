@@ -16,7 +16,7 @@ from agmc.cost.tables import Tables
 from agmc.cost.units import Units
 from agmc.embedding.rules import rules
 from agmc.models import build
-from agmc.plan import Plan
+from agmc.plan import Plan, kept_channels, layer_parts
 from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets
 from agmc.search.second_stage import SecondStage
@@ -60,7 +60,8 @@ def test_channels_that_leave_too_much_are_refused():
     model = CostModel(graph_of("resnet20"))
     some = Plan.uniform(PlanSpace(model.graph, **ARGUMENTS), 0.5)
     fewest = PlanSpace(model.graph, parts=["weight_bits"], start=some).least
-    tight = stage(budget=f"bytes:{model.of(fewest).bytes}")
+    parts = kept_channels(model.graph, fewest), layer_parts(model.graph, fewest)
+    tight = stage(budget=f"bytes:{model.ceiling('bytes', *parts)}")
     tight.check(model, ARGUMENTS, some)
     with pytest.raises(ValueError, match="^second: budget .* or lower budget, so that"):
         tight.check(model, ARGUMENTS, Plan({}))
