@@ -146,8 +146,9 @@ def operator_of(op: str) -> Callable[..., Any]:
     """The function behind an operator's full name.
 
     Only those run that networks are made of, and none that writes into its arguments:
-    a program from an unknown source may compute nonsense or want more memory than there
-    is, and does no other harm.
+    a program from an unknown source may compute nonsense, want more memory than there
+    is, or end the process with arguments that no network has (torch's `lstm` reads
+    weights that it was not given).
 
     Raises:
         ValueError: the operator does not exist or may not run.
