@@ -87,7 +87,7 @@ class Quantization:
         calibration: chooses the grid of an activation, see
             `agmc.compression.calibration`.
         learn_scales: whether a training moves the step sizes of weights and
-            activations; those of a codebook always move.
+            activations of up to 8 bits; those of a codebook always move.
 
     Raises:
         ValueError: there are no such weights, or the calibration is none.

@@ -41,7 +41,8 @@ class Cost:
         macs: multiply-adds of convolutions and linear layers for one input; one
             multiplication with its addition counts as 1.
         params: elements of all parameters that the network reads.
-        bytes: size of the saved file (`agmc.save`), within 2 %, and without zeros or
+        bytes: size of the saved file (`agmc.save`), within 2 %, of files of a few
+            kilobytes with zeros from codebooks within a tenth, and without zeros or
             bits in the plan never less: all weights and buffers that the network reads,
             the description of its operations, and its info. Tensors of zeros, as in
             networks without training, are stored in less.

@@ -36,6 +36,9 @@ _BYTES_PER_CODEBOOK = 26
 _TRIALS = 4
 _ROOM = 1.02
 
+#: Of other blocks, that are kept at a time.
+_MOST_PROGRAMS = 16
+
 _Records = dict[str, dict[str, Any]]
 
 
@@ -214,6 +217,8 @@ class RoundedDescription:
         """What is left of the network, without the batch norms that are folded."""
         key = b"" if kept is None else kept.tobytes()
         if key not in self._folded:
+            if len(self._folded) >= _MOST_PROGRAMS:
+                self._folded.clear()
             blocks = self._graph.blocks
             stays = np.ones(len(blocks), dtype=bool) if kept is None else kept
             gone = [b for b, stay in zip(blocks, stays, strict=True) if not stay]

@@ -61,8 +61,8 @@ def save_onnx(
 
     Raises:
         ValueError: the network cannot be exported, or ONNX Runtime disagrees by more
-            than `TOLERANCE`, or on average by `ROUNDED_TOLERANCE` steps where it
-            rounds.
+            than `TOLERANCE`; where it rounds, on average by `ROUNDED_TOLERANCE` steps,
+            or anywhere by a quarter of the largest output.
         OSError: the file cannot be written.
     """
     path = Path(path)

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from agmc.graph.operators import operator_of
-
-_PER_TENSOR = "aten._fake_quantize_learnable_per_tensor_affine.default"
+from agmc.graph.rounded_program import PER_TENSOR
 
 
 def quick_form(op: str) -> Callable[..., Any]:
@@ -90,8 +89,8 @@ def _weight_norm(weight: Tensor, norm: Tensor, dim: int = 0) -> Tensor:
     return weight * (norm / torch.norm_except_dim(weight, 2, dim))
 
 
-_operator = operator_of(_PER_TENSOR)
+_operator = operator_of(PER_TENSOR)
 _QUICK: Mapping[str, Callable[..., Any]] = {
-    _PER_TENSOR: _rounded,
+    PER_TENSOR: _rounded,
     "aten._weight_norm.default": _weight_norm,
 }

@@ -164,6 +164,7 @@ def find_plan(
     in_flight = in_flight_of(agent_to_be, workers.proposals)
     log, checkpoint, run = None, None, ""
     floats = space.only_channels and later is None
+    on_bytes = any("bytes" in bound.limits for bound in bounds) or later is not None
     if directory is not None:
         run = run_key(
             model,
@@ -174,7 +175,7 @@ def find_plan(
             budget=str(budgets),
             space=json.dumps(space.described()),
             **({"policy": policy.digest} if policy.load else {}),
-            **({"info": json.dumps(info)} if info else {}),
+            **({"info": json.dumps(info)} if info and on_bytes else {}),
             **({} if floats else {"quantization": quantization}),
             **({} if later is None else {"later": [b.described() for b in bounds]}),
         )
