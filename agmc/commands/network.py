@@ -70,7 +70,7 @@ def _check_frozen(model: nn.Module, freeze: Sequence[str], weights: str | None) 
     """Refuses what fits no layer, and layers that other classes have made new."""
     with frozen(model, freeze) as layers:
         held = {id(weight) for layer in layers for weight in layer.parameters()}
-    fresh = fresh_in(model, weights) if weights is not None else []
+    fresh = fresh_in(model, weights) if held and weights is not None else []
     if names := [name for name in fresh if id(model.get_parameter(name)) in held]:
         raise ValueError(
             f"train.freeze (={list(freeze)}) would keep {', '.join(names)} as they "

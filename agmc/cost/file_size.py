@@ -72,7 +72,7 @@ class FileSize:
             rows = [np.broadcast_to(x, (*values.shape, x.shape[-1])) for x in every]
             for i in np.ndindex(values.shape):
                 one = LayerParts(*(part[i] for part in rows[1:4]))
-                if has_bits(one):
+                if _has_bits(one):
                     blocks = None if kept is None else rows[4][i]
                     around[i] = self._described(rows[0][i], one, blocks)
         return values + around
@@ -88,21 +88,16 @@ class FileSize:
         How long the runs of zeros in a file are is a matter of chance, but no tensor
         takes more than it would without zeros.
         """
-        values = self._most(counts, parts, kept)
+        around = self._around(kept)
+        if parts is not None:
+            around = around + self._described.added(*self.rounded.numbers(parts, kept))
+        values = self._data(counts, parts, kept) + around
         if parts is None or not (parts.density < 1).any():
             return values
         dense = parts._replace(density=np.ones_like(parts.density))
         values = values + SAID_BITS / 8 * parts.density.shape[-1]  # of other codings
         with_room = np.ceil(np.rint(values) * _ROOM_FOR_CHANCE)
-        return np.minimum(with_room, self._most(counts, dense, kept))
-
-    def _most(
-        self, counts: np.ndarray, parts: LayerParts | None, kept: np.ndarray | None
-    ) -> np.ndarray:
-        values = self._data(counts, parts, kept) + self._around(kept)
-        if parts is None:
-            return values
-        return values + self._described.added(*self.rounded.numbers(parts, kept))
+        return np.minimum(with_room, self._data(counts, dense, kept) + around)
 
     def _data(
         self, counts: np.ndarray, parts: LayerParts | None, kept: np.ndarray | None
@@ -129,7 +124,7 @@ class FileSize:
         return bytes_by_region(self._widths.graph, self._widths.presence)
 
 
-def has_bits(parts: LayerParts) -> bool:
+def _has_bits(parts: LayerParts) -> bool:
     """Whether anything is rounded."""
     bits = np.minimum(parts.weight_bits, parts.act_bits)
     return bool((bits < FLOAT_BITS).any())

@@ -101,11 +101,9 @@ class BoundBudget:
     @cached_property
     def original(self) -> Mapping[str, float]:
         """Metric asked for -> what the network itself takes, in a file without info."""
-        whole, model = (
-            kept_channels(self.space.graph, None),
-            self.cost_model.without_info,
-        )
-        return {m: model.evaluate(m, whole).item() for m in self.budgets.metrics}
+        whole = kept_channels(self.space.graph, None)
+        costs = self.cost_model.without_info
+        return {m: costs.evaluate(m, whole).item() for m in self.budgets.metrics}
 
     @cached_property
     def limits(self) -> Mapping[str, float]:
