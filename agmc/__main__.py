@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -26,12 +25,20 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from agmc.commands import COMMANDS
+from agmc.commands import command_of
 from agmc.job import Job
 from agmc.knobs import check_knobs, is_called
 from agmc.plan_space import PlanSpace
 from agmc.search.policy import Policy
 from agmc.search.workers import Workers
+from agmc.words import (
+    OPTIONAL,
+    as_hydra_reads_it,
+    command_first,
+    config_directory,
+    own_rewards,
+    refuse_null,
+)
 
 _log = logging.getLogger("agmc")
 _WORKERS = ("workers", "in_flight", "executor", "address")
@@ -39,11 +46,7 @@ _SPACE = (
     *("parts", "min_keep_ratio", "round_to", "weight_bits", "act_bits", "end_bits"),
     *("max_sparsity", "mapping"),
 )
-#: Parts of the configuration that there may be nothing for; a command needs all others.
-_OPTIONAL = {
-    *("reward", "finetune", "quantized_finetune", "search.corpus"),
-    *("compression.second", "compression.noise"),
-}
+_SECTIONS = ("model", "search", "compression", "policy", "export")
 _USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
 
 
@@ -53,10 +56,10 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     warnings.showwarning = lambda message, *_, **__: _log.warning("%s", message)
     try:
-        _command_first(sys.argv)
-        _refuse_null(sys.argv[1:])
+        command_first(sys.argv)
+        refuse_null(sys.argv[1:])
         _offer_own_rewards(sys.argv[1:])
-        sys.argv[1:] = map(_as_hydra_reads_it, sys.argv[1:])
+        sys.argv[1:] = map(as_hydra_reads_it, sys.argv[1:])
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             _run()
         else:
@@ -95,80 +98,23 @@ def _run_in_a_team() -> None:
             _run()
 
 
-def _command_first(arguments: list[str]) -> None:
-    """Turns `agmc compare A B seed=1` into the overrides `command=compare runs=[A,B]`.
-
-    Only `report` and `compare` take directories.
-    """
-    index = 2 if arguments[1:2] in (["-m"], ["--multirun"]) else 1
-    word = arguments[index] if len(arguments) > index else "-"
-    if not _is_word(word):
-        return
-    _command(word)
-    rest = arguments[index + 1 :]
-    runs = []
-    if word in ("report", "compare"):
-        # A sweep may have called its directories `agent=ddpg,seed=1`.
-        runs = [text for text in rest if _is_word(text) or Path(text).is_dir()]
-        rest = [text for text in rest if text not in runs]
-    if runs:
-        quoted = (text.replace("\\", "\\\\").replace("'", "\\'") for text in runs)
-        rest.append("runs=[" + ",".join(f"'{text}'" for text in quoted) + "]")
-    arguments[index:] = [f"command={word}", *rest]
-
-
-def _refuse_null(arguments: Iterable[str]) -> None:
-    """Says how to leave out a group, which Hydra does not do by the word null.
-
-    Raises:
-        ValueError: a group is to be null.
-    """
-    for word in arguments:
-        group, _, choice = word.partition("=")
-        if choice == "null" and (_config_directory() / group).is_dir():
-            way_out = f"leave it out with ~{group}"
-            if group not in _OPTIONAL:
-                way_out = f"choose one: {group}=NAME"
-            raise ValueError(f"{word}: null is none of the choices; {way_out}")
-
-
-def _is_word(argument: str) -> bool:
-    return "=" not in argument and not argument.startswith(("-", "+", "~"))
-
-
 def _offer_own_rewards(arguments: Iterable[str]) -> None:
     """Makes every `package.module:function` of `reward=A,B` a choice of that group.
 
     It is the choice `own` with that function, and can be swept over like the others.
     """
-    for word in arguments:
-        if not re.match(r"\+*reward=", word):
-            continue
-        for module, path in re.findall(r"([\w.]+)\\?:([\w.]+)", word):
-            name = f"{module}:{path}"
-            node = {"_target_": "agmc.search.reward.own", "function": name}
-            ConfigStore.instance().store(name, node, group="reward", provider="agmc")
-
-
-def _as_hydra_reads_it(word: str) -> str:
-    """Puts quotes around every `accuracy>=SHARE`, whose signs mean others to Hydra."""
-    return re.sub(r"(?<!['\"\w])accuracy\s*>=\s*[^,\]\s'\"]*", r"'\g<0>'", word)
-
-
-def _config_directory() -> Path:
-    """conf/ inside the installed package, or beside it in the repository."""
-    package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
+    for name in own_rewards(arguments):
+        node = {"_target_": "agmc.search.reward.own", "function": name}
+        ConfigStore.instance().store(name, node, group="reward", provider="agmc")
 
 
 @hydra.main(
-    config_path=str(_config_directory()), config_name="config", version_base="1.3"
+    config_path=str(config_directory()), config_name="config", version_base="1.3"
 )
 def _run(config: DictConfig) -> None:
     try:
         job = _job(config)
-        command = _command(job.command)
+        command = command_of(job.command)
         if HydraConfig.get().mode == RunMode.MULTIRUN and job.finished:
             _log.info("finished before: %s", job.directory)
             return
@@ -182,6 +128,14 @@ def _run(config: DictConfig) -> None:
 def _job(config: DictConfig) -> Job:
     """The configuration without Hydra."""
     choices = HydraConfig.get().runtime.choices
+    for name in _SECTIONS:
+        section = OmegaConf.select(config, name)
+        if not OmegaConf.is_dict(section):
+            said = "null" if section is None else section
+            raise ValueError(
+                f"{name} (={said}) must be a section of settings; leave it as "
+                f"it is, or set what stands in it: {name}.SETTING=VALUE"
+            )
     _check(config.search.evaluator, "search.evaluator")
     evaluator = config.search.evaluator
     runs = config.runs if OmegaConf.is_list(config.runs) else [config.runs]
@@ -250,7 +204,7 @@ def _made(config: DictConfig, key: str) -> Any:
     A function or class to be called later is as well checked now as one called here.
     """
     node = OmegaConf.select(config, key, throw_on_missing=True)
-    if node is None and key in _OPTIONAL:
+    if node is None and key in OPTIONAL:
         return None
     if node is None and "." not in key:
         raise ValueError(f"the configuration has no {key}; choose one: {key}=NAME")
@@ -262,7 +216,7 @@ def _check(node: Any, name: str) -> None:
     """Refuses knobs that what is described would not take, and what is inside it."""
     if not OmegaConf.is_dict(node) or not node.get("_target_"):
         group = name.rpartition(".")[2]
-        has_choices = (_config_directory() / group).is_dir()
+        has_choices = (config_directory() / group).is_dir()
         how = f": +{group}@mine=NAME {name}='${{mine}}'" if has_choices else ""
         raise ValueError(
             f"{name} (={'null' if node is None else node}) says nothing that can be "
@@ -275,14 +229,6 @@ def _check(node: Any, name: str) -> None:
         described = OmegaConf.is_dict(value) and "_target_" in value
         if described or is_called(target, knob):
             _check(value, f"{name}.{knob}")
-
-
-def _command(name: str) -> Callable[[Job], None]:
-    if name not in COMMANDS:
-        raise ValueError(
-            f"unknown command {name!r}; choose one of {', '.join(COMMANDS)}"
-        )
-    return COMMANDS[name]
 
 
 def _refuse(error: BaseException) -> NoReturn:

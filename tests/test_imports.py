@@ -58,6 +58,7 @@ MAY_IMPORT["pipeline"] = {*MAY_IMPORT}
 MAY_IMPORT["job"] = set()
 MAY_IMPORT["knobs"] = set()
 MAY_IMPORT["commands"] = {*MAY_IMPORT}
+MAY_IMPORT["words"] = {"commands"}
 MAY_IMPORT["__init__"] = {*MAY_IMPORT}
 MAY_IMPORT["__main__"] = {*MAY_IMPORT}
 

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import nn
 
 import agmc.pipeline
-from agmc.__main__ import COMMANDS
+from agmc.commands import COMMANDS
 from agmc.compression.sparsify import layer_weights
 from agmc.data import load_digits
 from agmc.export.checkpoint import load, save
@@ -707,6 +707,14 @@ def untouched(directory):
         (["embedding=measured", "embedding.of=null"], ["embedding.of (=null)"]),
         (["finetune=null"], ["finetune=null", "~finetune"]),
         (["agent=null"], ["agent=null", "agent=NAME"]),
+        (
+            ["finetune@quantized_finetune=null"],
+            ["leave it out with ~finetune@quantized_finetune"],
+        ),
+        (["embedding@second_embedding=null"], ["embedding@second_embedding=NAME"]),
+        (["experiment=null"], ["leave it out with ~experiment"]),
+        (["policy=null"], ["policy (=null)", "policy.SETTING=VALUE"]),
+        (["export=zlib"], ["export (=zlib)", "export.SETTING=VALUE"]),
         (["model=torchvision", "model.name=nothing"], ["nothing", "resnet20"]),
         (["model=torchvision", "model.name=a.b:c"], ["a.b:c", "PYTHONPATH"]),
         (["finetune.epochs=-1"], ["epochs (=-1)"]),

@@ -16,7 +16,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from agmc.__main__ import COMMANDS, _as_hydra_reads_it, _offer_own_rewards
+from agmc.__main__ import _offer_own_rewards
+from agmc.commands import COMMANDS
+from agmc.words import as_hydra_reads_it
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -91,7 +93,7 @@ def check_agmc(arguments: list[str]) -> None:
         check_pip(re.findall(r"agmc\[\w+\]", text))
     plain = [word for word in overrides if word not in launchers]
     _offer_own_rewards(plain)
-    plain = [_as_hydra_reads_it(word) for word in plain]
+    plain = [as_hydra_reads_it(word) for word in plain]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         for single in swept(plain):
             compose("config", overrides=single, return_hydra_config=True)

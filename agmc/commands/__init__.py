@@ -11,3 +11,16 @@ COMMANDS: dict[str, Callable[[Job], None]] = {
     command.__name__: command
     for command in (compress, train, evaluate, export, graph, profile, report, compare)
 }
+
+
+def command_of(name: str) -> Callable[[Job], None]:
+    """The command of a name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in COMMANDS:
+        raise ValueError(
+            f"unknown command {name!r}; choose one of {', '.join(COMMANDS)}"
+        )
+    return COMMANDS[name]

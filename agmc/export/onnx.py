@@ -24,6 +24,7 @@ from agmc.graph.network import GraphNetwork
 from agmc.graph.rounded_program import PER_TENSOR
 from agmc.training.modes import kept_modes
 
+_log = logging.getLogger(__name__)
 #: As `TOLERANCE`, of a network that rounds, for the mean over its outputs, in steps of
 #: its coarsest activation: sums in another order fall to the other side of a rounding
 #: here and there, which moves an activation by a step, and in a deep network several of
@@ -84,9 +85,12 @@ def save_onnx(
                     opset_version=None if deployed is None else OPSET,
                     custom_translation_table=translations(),
                 )
+            codes = {} if deployed is None else deployed.codes_of_weights
+            if int4 and not any(found.bits <= 4 for found in codes.values()):
+                _log.warning("int4: no weight has 4 bits or fewer; it changes nothing")
             if deployed is not None:
                 model = onnx.load(partial)
-                with_integers(model, deployed.codes_of_weights, int4=int4)
+                with_integers(model, codes, int4=int4)
                 onnx.save(model, partial)
             difference, mean = _differences(module, partial, inputs)
         except Exception as error:  # exporter and runtime raise many kinds

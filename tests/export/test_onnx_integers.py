@@ -78,9 +78,11 @@ def test_layers_run_on_integers(tmp_path):
 @pytest.mark.parametrize(
     ("bits", "int4"), [(4, False), (4, True), (2, True), (8, True)]
 )
-def test_codes_are_those_of_the_network(bits, int4, tmp_path):
+def test_codes_are_those_of_the_network(bits, int4, tmp_path, caplog):
     network, inputs = quantized("chain", bits, None)
     save_onnx(network, tmp_path / "n.onnx", inputs, int4=int4)
+    for_nothing = int4 and bits > 4
+    assert ("no weight has 4 bits or fewer" in caplog.text) == for_nothing
     model = onnx.load(tmp_path / "n.onnx")
     held = {t.name: t for t in model.graph.initializer}
     name = "conv1.weight_q.made"
