@@ -26,7 +26,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from agmc.search.find_plan import AGENTS
+from agmc.search.choices import AGENTS
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PRIMARY = "config"

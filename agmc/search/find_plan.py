@@ -7,38 +7,28 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
-from agmc.agents import (
-    DDPG,
-    PPO,
-    TD3,
-    Additive,
-    Agent,
-    AgentContext,
-    BlackBox,
-    Critic,
-    Greedy,
-    PPOVector,
-    Random,
-    Reinforce,
-    Uniform,
-    sb3,
-)
 from agmc.compression.importance import Importance, l1
 from agmc.compression.quantize import Quantization
 from agmc.cost.model import CostModel
 from agmc.cost.tables import Tables
 from agmc.data import Splits
-from agmc.embedding.embedding import Embedding, EmbeddingContext, no_corpus
+from agmc.embedding.embedding import EmbeddingContext, no_corpus
 from agmc.graph.model_graph import ModelGraph
 from agmc.graph.trace import trace
 from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets, Demand, Later
+from agmc.search.choices import (
+    AGENTS,
+    EMBEDDINGS,
+    BuildAgent,
+    BuildEmbedding,
+    chosen,
+)
 from agmc.search.env import CompressionEnv
 from agmc.search.episode_log import EpisodeLog
 from agmc.search.evaluator import Evaluator
@@ -55,10 +45,6 @@ from agmc.search.worth import RewardError
 from agmc.training import Execution
 
 _logger = logging.getLogger(__name__)
-
-BuildAgent = Callable[[AgentContext], Agent]
-BuildEmbedding = Callable[[EmbeddingContext], Embedding]
-_Builder = TypeVar("_Builder", BuildAgent, BuildEmbedding)
 
 
 def find_plan(
@@ -144,8 +130,8 @@ def find_plan(
     reward = reward_for(budgets, reward)
     policy = Policy() if policy is None else policy
     workers = Workers(workers=workers) if isinstance(workers, int) else workers
-    build_embedding = _choose("embedding", embedding, EMBEDDINGS)
-    build_agent = _choose("agent", agent, AGENTS)
+    build_embedding = chosen("embedding", embedding, EMBEDDINGS)
+    build_agent = chosen("agent", agent, AGENTS)
     if space is not None:
         graph = space.graph
     home = next((weight.device for weight in model.parameters()), None)
@@ -169,9 +155,16 @@ def find_plan(
         run = run_key(
             model,
             data,
-            **dict(embedding=embedding, agent=agent, reward=reward),
-            **dict(importance=importance, evaluator=evaluator, corpus=corpus),
-            **dict(episodes=episodes, seed=seed, tables=tables, in_flight=in_flight),
+            embedding=embedding,
+            agent=agent,
+            reward=reward,
+            importance=importance,
+            evaluator=evaluator,
+            corpus=corpus,
+            episodes=episodes,
+            seed=seed,
+            tables=tables,
+            in_flight=in_flight,
             budget=str(budgets),
             space=json.dumps(space.described()),
             **({"policy": policy.digest} if policy.load else {}),
@@ -240,58 +233,3 @@ def find_plan(
         model.to(home)
     policy.keep(acting, observe, run=run)
     return found
-
-
-def _builder(name: str, module: str = "") -> BuildEmbedding:
-    """What builds an embedding; imported when called: torch_geometric takes seconds."""
-
-    def build(context: EmbeddingContext) -> Embedding:
-        found = import_module(f"agmc.embedding.{module or name}")
-        made: Embedding = getattr(found, name)(context)
-        return made
-
-    return build
-
-
-AGENTS: Mapping[str, BuildAgent] = {
-    "additive": Additive,
-    "cmaes": functools.partial(BlackBox, algorithm="cmaes"),
-    "critic": Critic,
-    "ddpg": DDPG,
-    "greedy": Greedy,
-    "nsga2": functools.partial(BlackBox, algorithm="nsga2"),
-    "ppo": PPO,
-    "ppo_vector": PPOVector,
-    "random": Random,
-    "reinforce": Reinforce,
-    "sb3_ppo": sb3.ppo,
-    "sb3_sac": sb3.sac,
-    "sb3_td3": sb3.td3,
-    "td3": TD3,
-    "tpe": functools.partial(BlackBox, algorithm="tpe"),
-    "uniform": Uniform,
-}
-EMBEDDINGS: Mapping[str, BuildEmbedding] = {
-    "autoencoder": _builder("autoencoder", module="learned"),
-    "haq": _builder("haq"),
-    "measured": _builder("measured"),
-    "multistage": _builder("multistage"),
-    "onehot": _builder("onehot"),
-    "random_projection": _builder("random_projection"),
-    "rules": _builder("rules"),
-    "rules_weights": _builder("rules_weights"),
-    "sensitivity": _builder("sensitivity", module="predicted"),
-    "sequential": _builder("sequential"),
-}
-
-
-def _choose(
-    kind: str, choice: str | _Builder, choices: Mapping[str, _Builder]
-) -> _Builder:
-    if not isinstance(choice, str):
-        return choice
-    if choice not in choices:
-        raise ValueError(
-            f"{kind} {choice!r} is unknown; choose one of " + ", ".join(sorted(choices))
-        )
-    return choices[choice]

@@ -16,7 +16,7 @@ from agmc.plan_space import PlanSpace
 from agmc.search.bound import BoundBudget
 from agmc.search.budget import Budget
 from agmc.search.budgets import Budgets
-from agmc.search.find_plan import BuildAgent, BuildEmbedding
+from agmc.search.choices import BuildAgent, BuildEmbedding
 
 #: More bits than integers have, and fewer than floats: counts as the slower of both.
 _EITHER_BITS = 16

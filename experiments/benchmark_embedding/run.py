@@ -32,9 +32,9 @@ from agmc.embedding.starting import SHIPPED, starting_file
 from agmc.models import build, load_model
 from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
+from agmc.search.choices import EMBEDDINGS
 from agmc.search.corpus import traced
 from agmc.search.evaluator import Evaluator
-from agmc.search.find_plan import EMBEDDINGS
 from agmc.search.repair import errors_of, pruner_of
 from agmc.training import Execution
 

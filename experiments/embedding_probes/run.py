@@ -34,7 +34,7 @@ from agmc.graph.trace import trace
 from agmc.models import build, names
 from agmc.plan_space import PlanSpace
 from agmc.report.experiment import Target, write_experiment
-from agmc.search.find_plan import EMBEDDINGS
+from agmc.search.choices import EMBEDDINGS
 from agmc.search.measured import NETWORKS, measured_networks
 from agmc.search.sensitivity import Sensitivity
 from experiments.parts import is_partial

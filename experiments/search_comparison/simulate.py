@@ -39,9 +39,9 @@ from agmc.models import build
 from agmc.plan import Plan, kept_channels
 from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets
+from agmc.search.choices import AGENTS, EMBEDDINGS
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluation
-from agmc.search.find_plan import AGENTS, EMBEDDINGS
 from agmc.search.goals import context_of, goal_of
 from agmc.search.reward import error
 from agmc.search.runner import search

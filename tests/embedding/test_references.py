@@ -21,7 +21,7 @@ from agmc.embedding.rules_weights import (
     weight_statistics,
 )
 from agmc.plan_space import PlanSpace
-from agmc.search.find_plan import EMBEDDINGS
+from agmc.search.choices import EMBEDDINGS
 from tests.embedding.embedding_nets import (
     Residual,
     branches_graph,

@@ -16,9 +16,9 @@ from agmc.graph.model_graph import ChannelGroup
 from agmc.plan import Plan
 from agmc.plan_space import PlanSpace
 from agmc.search.budgets import Budgets
+from agmc.search.choices import AGENTS
 from agmc.search.env import CompressionEnv
 from agmc.search.evaluator import Evaluation
-from agmc.search.find_plan import AGENTS
 from agmc.search.goals import goal_of
 from agmc.search.reward import error
 from agmc.search.uniform import uniform_plan

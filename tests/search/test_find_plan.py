@@ -26,8 +26,9 @@ from agmc.graph.trace import trace
 from agmc.plan import Plan
 from agmc.search.budget import Budget
 from agmc.search.evaluator import Evaluator
-from agmc.search.find_plan import find_plan, run_key
+from agmc.search.find_plan import find_plan
 from agmc.search.reward import error_log_macs
+from agmc.search.run_key import run_key
 from agmc.search.worth import RewardError
 from agmc.training import Execution
 

@@ -14,8 +14,9 @@ from agmc.cost.model import CostModel
 from agmc.embedding.rules import rules
 from agmc.graph.trace import trace
 from agmc.plan_space import PlanSpace
+from agmc.search.choices import AGENTS
 from agmc.search.evaluator import Evaluator
-from agmc.search.find_plan import AGENTS, find_plan
+from agmc.search.find_plan import find_plan
 from agmc.search.second_stage import SecondStage
 from agmc.training import Execution
 

@@ -17,9 +17,9 @@ from search_fakes import FormulaEvaluator, make_agent, make_env, small_agent
 
 from agmc.agents import Random
 from agmc.agents.agent import Agent
+from agmc.search.choices import AGENTS
 from agmc.search.episode_log import EpisodeLog
 from agmc.search.executor import InProcess
-from agmc.search.find_plan import AGENTS
 from agmc.search.found import Found
 from agmc.search.processes import Processes
 from agmc.search.runner import search

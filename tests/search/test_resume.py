@@ -19,8 +19,8 @@ import pytest
 import torch
 from search_fakes import FormulaEvaluator, make_agent, make_env, small_agent
 
+from agmc.search.choices import AGENTS
 from agmc.search.episode_log import EpisodeLog
-from agmc.search.find_plan import AGENTS
 from agmc.search.runner import search
 
 # Python 3.12 warns of threads, of which the child starts one anew.
