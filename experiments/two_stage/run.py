@@ -4,11 +4,11 @@
 
 The plan of `critic` for half of the MACs (experiments/search_comparison, seed 0) is
 carried out and trained for 200 steps. On the network that is left, bits of weights are
-searched under the bytes that 4 and 3 bits everywhere take; inputs have 8 bits, the
-first and the last layer 8. *Jointly*: one search of the original network for channels
-and bits, under both limits, the tighter one on bytes, with the evaluations of both
-stages. What is measured is kept in the results folder, so a second call goes on. Writes
-results.csv, targets.json and the table in README.md.
+searched under the bytes that 4, 3 and 2.5 bits everywhere take (2.5: 2 and 3 in turns);
+inputs have 8 bits, the first and the last layer 8. *Jointly*: one search of the
+original network for channels and bits, under both limits, the tighter one on bytes,
+with the evaluations of both stages. What is measured is kept in the results folder, so
+a second call goes on. Writes results.csv, targets.json and the table in README.md.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -70,8 +71,9 @@ SEARCHES: dict[str, tuple[Any, str, str]] = {
     "critic, rules": ("critic", "rules", "share"),
     "critic, autoencoder": ("critic", "autoencoder", "share"),
 }
-UNIFORM = (4, 3)
+UNIFORM = (4.0, 3.0, 2.5)
 JOINT = "critic, rules, jointly"
+JOINT_BITS = 3
 #: Half an hour of a core each.
 JOINT_SEEDS = (0,)
 IMAGES = 12_800
@@ -110,11 +112,13 @@ class Small:
         graph = agmc.trace(module, network.splits.example_input())
         return cls(network, module, graph, CostModel(graph))
 
-    def uniform(self, bits: int) -> Plan:
-        """The same bits everywhere but at the ends."""
+    def uniform(self, bits: float) -> Plan:
+        """The same bits everywhere but at the ends; a half: one more in every other."""
         layers = weighted_layers(self.graph.program)
-        inner = list(layers)[1:-1]
-        said = {name: bits if name in inner else 8 for name in layers}
+        first, *inner, last = layers
+        said = {first: 8, last: 8}
+        for i, name in enumerate(inner):
+            said[name] = math.floor((i + 1) * bits) - math.floor(i * bits)
         return Plan({}, weight_bits=said, act_bits=dict.fromkeys(layers, 8))
 
     @functools.cached_property
@@ -191,11 +195,11 @@ def kept(file: Path, make: Any) -> dict[str, Any]:
 
 
 def searched(
-    small: Small, place: Place, name: str, row: str, bits: int, seed: int
+    small: Small, place: Place, name: str, row: str, bits: float, seed: int
 ) -> dict[str, Any]:
     """One search of bits."""
     agent, embedding, mapping = SEARCHES[row]
-    stem = f"{name}_bits{bits}_{key_of(row)}_{seed}"
+    stem = f"{name}_bits{bits:g}_{key_of(row)}_{seed}"
 
     def make() -> dict[str, Any]:
         limit = small.costs.of(small.uniform(bits)).bytes
@@ -218,14 +222,14 @@ def searched(
 
 
 def searched_jointly(
-    small: Small, place: Place, name: str, bits: int, seed: int
+    small: Small, place: Place, name: str, bits: float, seed: int
 ) -> dict[str, Any]:
     """One search of channels and bits, and what its plan is worth after both trainings.
 
     Channels are trained for 200 steps and then, with the bits, for 200 more.
     """
     network = small.network
-    stem = f"{name}_bits{bits}_{key_of(JOINT)}_{seed}"
+    stem = f"{name}_bits{bits:g}_{key_of(JOINT)}_{seed}"
 
     def make() -> dict[str, Any]:
         limit = small.costs.of(small.uniform(bits)).bytes
@@ -269,7 +273,7 @@ def main() -> None:
     parser = places(__doc__)
     parser.add_argument("--networks", nargs="+", default=["resnet56"])
     parser.add_argument("--seeds", nargs="*", type=int, default=range(5))
-    parser.add_argument("--bits", nargs="+", type=int, default=UNIFORM)
+    parser.add_argument("--bits", nargs="+", type=float, default=UNIFORM)
     options = parser.parse_args()
     place = Place.of(options)
     rows: list[dict[str, str]] = []
@@ -295,47 +299,48 @@ def main() -> None:
 
 
 def searches_of(
-    small: Small, place: Place, name: str, bits: int, seeds: Sequence[int]
+    small: Small, place: Place, name: str, bits: float, seeds: Sequence[int]
 ) -> tuple[list[dict[str, str]], Target]:
     """All rows with the bytes of the same bits everywhere."""
     row, share = uniform_row(small, place, name, bits)
-    rows, means = [row], {f"{bits} bits": share}
+    rows, means = [row], {f"{bits:g} bits": share}
     for title in SEARCHES:
         runs = [searched(small, place, name, title, bits, seed) for seed in seeds]
         middle = median(runs)
         plan = Plan({}, weight_bits=middle["weight_bits"], act_bits=middle["act_bits"])
         after = kept(
-            folder_of(place) / f"{name}_trained{bits}_{key_of(title)}.json",
+            folder_of(place) / f"{name}_trained{bits:g}_{key_of(title)}.json",
             functools.partial(trained_record, small, plan),
         )
         shares = [best_of(run, EPISODES) for run in runs]
         means[title] = statistics.mean(shares)
-        said = f"{title}, as {bits} bits"
+        said = f"{title}, as {bits:g} bits"
         rows.append(row_of(name, said, small, plan, shares, after["trained"]))
-    if bits == min(UNIFORM):
+    if bits == JOINT_BITS:
         rows.append(joint_row(small, place, name, bits))
     ours = max(v for k, v in means.items() if k.startswith("critic"))
     others = {k: v for k, v in means.items() if not k.startswith("critic")}
     best = max(others, key=lambda k: others[k])
     gained = 100 * (ours - others[best])
     return rows, Target(
-        f"{name}, bytes of {bits} bits: points of critic over the best other ({best})",
+        f"{name}, bytes of {bits:g} bits: points of critic over the best other "
+        f"({best})",
         *("> 0", f"{gained:+.2f}", gained > 0, COMMAND),
     )
 
 
-def joint_row(small: Small, place: Place, name: str, bits: int) -> dict[str, str]:
+def joint_row(small: Small, place: Place, name: str, bits: float) -> dict[str, str]:
     """Channels and bits in one search, with the bytes of the same bits everywhere."""
     runs = [searched_jointly(small, place, name, bits, seed) for seed in JOINT_SEEDS]
     shares = [best_of(run, CHANNEL_EPISODES + EPISODES) for run in runs]
     middle = median(runs)
-    said = f"{JOINT}, as {bits} bits"
+    said = f"{JOINT}, as {bits:g} bits"
     row = row_of(name, said, small, Plan({}), shares, middle["trained"])
     return {**row, "kB": f"{middle['bytes'] / 1000:.1f}"}
 
 
 def uniform_row(
-    small: Small, place: Place, name: str, bits: int
+    small: Small, place: Place, name: str, bits: float
 ) -> tuple[dict[str, str], float]:
     """The same bits everywhere, and their accuracy on 500 images."""
     plan = small.uniform(bits)
@@ -344,9 +349,9 @@ def uniform_row(
         share = small.evaluator(plan).accuracy
         return {"accuracy": share, **trained_record(small, plan)}
 
-    record = kept(folder_of(place) / f"{name}_uniform{bits}.json", make)
-    share = record["accuracy"]
-    return row_of(name, f"{bits} bits", small, plan, [share], record["trained"]), share
+    record = kept(folder_of(place) / f"{name}_uniform{bits:g}.json", make)
+    share, after = record["accuracy"], record["trained"]
+    return row_of(name, f"{bits:g} bits", small, plan, [share], after), share
 
 
 def trained_record(small: Small, plan: Plan) -> dict[str, Any]:
