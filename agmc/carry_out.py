@@ -14,11 +14,11 @@ from agmc.compression.gradual import GradualPruning
 from agmc.compression.importance import Importance
 from agmc.compression.original_class import in_original_class
 from agmc.compression.quantize import Quantization, graph_network
-from agmc.compression.sparsify import Thinned
+from agmc.compression.sparsify import MagnitudePruning, Thinned, shares_of_zeros
 from agmc.data import Splits
 from agmc.fine_tuning import FineTuning
 from agmc.graph.model_graph import ModelGraph
-from agmc.noise_pruning import NoisePruning, shares_of_zeros
+from agmc.noise_pruning import NoisePruning
 from agmc.plan import Plan, of_what_stays
 from agmc.report.progress import Progress
 from agmc.search.repair import pruner_of, reconstruction_of
@@ -67,7 +67,7 @@ class CarryOut:
         seed: of the fine-tuning.
         gradual: when weights become zero during the fine-tuning, where the plan says
             that any do; without one they all do at once.
-        noise: finds weights that can be zero beside those of the plan, behind the
+        zeros: which weights become zero beside those of the plan, behind the
             fine-tuning, which then comes once more; None: there are no more.
         quantization: how it is rounded, where the plan has bits.
         calibration_images: training images that the activations are then measured on,
@@ -91,7 +91,7 @@ class CarryOut:
     execution: Execution
     seed: int
     gradual: GradualPruning = GradualPruning()
-    noise: NoisePruning | None = None
+    zeros: NoisePruning | MagnitudePruning | None = None
     quantization: Quantization = Quantization()
     calibration_images: int = 500
     quantized_finetune: Distillation | None = None
@@ -134,14 +134,14 @@ class CarryOut:
             splits=splits,
             recipe=self.finetune,
             gradual=self.gradual,
-            noise=self.noise,
+            zeros=self.zeros,
             execution=self.execution,
             seed=self.seed,
             team=self.team,
             progress=progress,
         )
         tuning(small, thin, kept=self.kept if self.then is not None else None)
-        if self.noise is not None:
+        if self.zeros is not None:
             plan = replace(plan, sparsity=shares_of_zeros(small))
         if self.then is not None:
             before, plan = plan, self.then(small, plan)

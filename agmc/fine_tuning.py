@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from agmc.compression.gradual import GradualMasks, GradualPruning
 from agmc.compression.held import Held
-from agmc.compression.sparsify import Thinned
+from agmc.compression.sparsify import MagnitudePruning, Thinned
 from agmc.compression.whole_biases import round_biases
 from agmc.data import Splits
 from agmc.graph.network import GraphNetwork
@@ -37,7 +37,7 @@ class FineTuning:
         splits: only `train` is read.
         recipe: None leaves the training out.
         gradual: when weights become zero in its course.
-        noise: see `CarryOut`.
+        zeros: see `CarryOut`.
         execution: device and precision.
         seed: of the trainings.
         team: that shares them.
@@ -48,7 +48,7 @@ class FineTuning:
     splits: Splits
     recipe: Distillation | None
     gradual: GradualPruning
-    noise: NoisePruning | None
+    zeros: NoisePruning | MagnitudePruning | None
     execution: Execution
     seed: int
     team: Team
@@ -68,7 +68,7 @@ class FineTuning:
             self._floats(small, thin)
             return
         how: dict[str, Any] = {"finetune": self.recipe, "gradual": self.gradual}
-        how |= {} if self.noise is None else {"noise": self.noise}
+        how |= {} if self.zeros is None else {"zeros": self.zeros}
         how |= {"augmented": [self.splits.crop_padding, self.splits.flip]}
         how |= {"precision": str(self.execution.dtype)}
         teacher = run_key(self.teacher, self.splits)
@@ -111,19 +111,20 @@ class FineTuning:
         round_biases(rounded)
 
     def _floats(self, small: nn.Module, thin: Thinned) -> None:
-        """Where noise tells of more zeros, once more with these."""
+        """Where there are to be more zeros, once more with these."""
         self._tuned(small, thin, "fine-tune", self.gradual)
-        if self.noise is None:
-            return
-        self.progress.stage("noise", total=self.noise.epochs, unit="epoch")
-        zeros = self.noise.apply(
-            *(small, self.splits),
-            execution=self.execution,
-            seed=self.seed,
-            on_epoch=show_epochs(self.progress),
-            team=self.team,
-        )
-        self.with_zeros(small, Thinned(small, zeros), _AT_ONCE)
+        if isinstance(self.zeros, MagnitudePruning):
+            self.with_zeros(small, Thinned(small, self.zeros.shares(small)))
+        elif self.zeros is not None:
+            self.progress.stage("noise", total=self.zeros.epochs, unit="epoch")
+            shares = self.zeros.apply(
+                *(small, self.splits),
+                execution=self.execution,
+                seed=self.seed,
+                on_epoch=show_epochs(self.progress),
+                team=self.team,
+            )
+            self.with_zeros(small, Thinned(small, shares), _AT_ONCE)
 
     def _tuned(
         self, small: nn.Module, thin: Thinned, stage: str, gradual: GradualPruning

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agmc.compression.information_dropout import InformationDropout
-from agmc.compression.sparsify import layer_weights, zero
+from agmc.compression.sparsify import shares_of_zeros, zero
 from agmc.data import Splits
 from agmc.graph.trace import trace
 from agmc.training import EpochRecord, Execution, Recipe, Team, fit
@@ -126,15 +126,6 @@ class NoisePruning:
             dropout.remove()
         zero(network, masks)
         return shares_of_zeros(network)
-
-
-def shares_of_zeros(network: nn.Module) -> dict[str, float]:
-    """Layer -> share of its weights that is zero, of those that have any."""
-    shares = {
-        name: float((weight == 0).double().mean())
-        for name, weight in layer_weights(network).items()
-    }
-    return {name: share for name, share in shares.items() if share}
 
 
 def _cross_entropy(images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from agmc.commands import command_of
 #: Parts of the configuration that there may be nothing for; a command needs all others.
 OPTIONAL = {
     *("reward", "finetune", "quantized_finetune", "search.corpus"),
-    *("compression.second", "compression.noise", "experiment"),
+    *("compression.second", "compression.zeros", "experiment"),
 }
 
 

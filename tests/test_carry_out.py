@@ -109,7 +109,7 @@ def test_a_fine_tuned_network_is_known_by_its_augmentation_and_precision(tmp_pat
                 teacher=teacher,
                 splits=data,
                 recipe=recipe,
-                noise=None,
+                zeros=None,
                 gradual=GradualPruning(),
                 execution=execution,
                 seed=0,

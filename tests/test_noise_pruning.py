@@ -7,8 +7,8 @@ import torch
 from search_nets import tiny_net, tiny_splits
 
 from agmc.compression.prune import compress
-from agmc.compression.sparsify import layer_weights
-from agmc.noise_pruning import NoisePruning, shares_of_zeros
+from agmc.compression.sparsify import layer_weights, shares_of_zeros
+from agmc.noise_pruning import NoisePruning
 from agmc.plan import Plan
 from agmc.training import Execution
 

@@ -181,13 +181,25 @@ def load_of(directory):
             ["compression=noise", "compression.second.parts=[sparsity,weight_bits]"],
             ["would both decide about zeros"],
         ),
-        (["compression=noise", "plan=plan.json"], ["finds zeros that the plan"]),
+        (["compression=noise", "plan=plan.json"], ["makes zeros that the plan"]),
+        (
+            ["compression=magnitude", "compression.parts=[keep_ratio,sparsity]"],
+            ["compression.zeros and parts (sparsity) would both decide"],
+        ),
+        (
+            ["compression=magnitude", "compression.zeros.share=1"],
+            ["share (=1) must be in [0, 1)"],
+        ),
+        (
+            ["compression=magnitude", "compression.zeros.spread=most"],
+            ["spread (='most') must be one of uniform, global, lamp"],
+        ),
         (["compression=joint", "embedding=haq"], ["haq sees layers only"]),
     ],
     ids=" ".join,
 )
 def test_what_cannot_be_is_refused_before_the_training(arguments, words, call, tiny):
-    own = arguments[0] in ("compression=joint", "compression=noise")
+    own = arguments[0].startswith("compression=")
     two = () if own else TWO_STAGES
     got = call(*tiny, *two, *arguments, "out=out")
     assert got.code == 2
@@ -198,8 +210,8 @@ def test_what_cannot_be_is_refused_before_the_training(arguments, words, call, t
 
 
 NOISE = (
-    *("compression=noise", "compression.noise.beta=1"),
-    *("compression.noise.speed=50", "compression.noise.batch_size=8"),
+    *("compression=noise", "compression.zeros.beta=1"),
+    *("compression.zeros.speed=50", "compression.zeros.batch_size=8"),
     *TWO_STAGES[1:],
 )
 
@@ -233,6 +245,24 @@ def test_noise_finds_zeros_before_the_bits_are_decided(
     assert (got.code, got.err) == (0, "")
     assert "noise" not in result_of(cut)["seconds"]
     assert Plan.load(cut / "plan.json") == plan
+
+
+def test_the_smallest_weights_go_before_the_bits_are_decided(call, tiny, tmp_path):
+    out = tmp_path / "out"
+    how = ("compression=magnitude", "compression.zeros.share=0.6", *TWO_STAGES[1:])
+    got = call(*tiny, *how, f"out={out}")
+    assert (got.code, got.err) == (0, "")
+    assert {"fine-tune zeros", "second search"} <= set(result_of(out)["seconds"])
+    plan = Plan.load(out / "plan.json")
+    assert plan.sparsity and plan.weight_bits
+    state = load(out / "compressed.safetensors").state_dict()
+    asked = {}
+    for name in plan.weight_bits:
+        weight = state[f"{name}.weight"]
+        asked[name] = round(plan.sparsity.get(name, 0) * weight.numel())
+        assert int((weight == 0).sum()) >= asked[name]
+    numel = sum(state[f"{name}.weight"].numel() for name in asked)
+    assert sum(asked.values()) == round(0.6 * numel)
 
 
 TIGHT = "compression.second.budget=bops:0.008"

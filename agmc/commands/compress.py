@@ -67,14 +67,14 @@ def compress(job: Job) -> None:
         )
     budgets = Budgets.of(job.budget)
     second: SecondStage | None = job.make("compression.second")
-    _check_noise(job, second)
+    _check_zeros(job, second)
     tables = tables_for(budgets.metrics, job.latency_table, job.energy_table, job.cache)
     given = None if job.plan is None else Plan.load(job.plan)
     execution: Execution = job.make("execution")
     trainings = {
         "finetune": job.make("finetune"),
         "gradual": job.make("compression.gradual"),
-        "noise": job.make("compression.noise"),
+        "zeros": job.make("compression.zeros"),
         "quantized_finetune": job.make("quantized_finetune"),
     }
     rooms = _rooms_of_the_search(job)
@@ -170,20 +170,24 @@ def compress(job: Job) -> None:
     _log.info("%s\neverything is in %s", budget_text(result), job.directory)
 
 
-def _check_noise(job: Job, second: SecondStage | None) -> None:
-    """Raises ValueError where noise would take away what somebody else has decided."""
-    if job.make("compression.noise") is None:
+def _check_zeros(job: Job, second: SecondStage | None) -> None:
+    """Raises ValueError where two would decide about zeros."""
+    if job.make("compression.zeros") is None:
         return
     if job.plan is not None:
         raise ValueError(
-            f"compression.noise finds zeros that the plan (={job.plan!r}) does not "
+            f"compression.zeros makes zeros that the plan (={job.plan!r}) does not "
             "have; leave one of them out"
         )
-    if second is not None and "sparsity" in second.parts:
-        raise ValueError(
-            "compression.noise and second.parts (sparsity) would both decide about "
-            "zeros; leave one of them out"
-        )
+    for name, parts in {
+        "parts": job.space["parts"],
+        "second.parts": [] if second is None else second.parts,
+    }.items():
+        if "sparsity" in parts:
+            raise ValueError(
+                f"compression.zeros and {name} (sparsity) would both decide about "
+                "zeros; leave one of them out"
+            )
 
 
 def _rooms_of_the_search(job: Job) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -121,6 +122,50 @@ def lamp_sparsity(network: nn.Module, share: float) -> dict[str, float]:
     return _spread(scores, share)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MagnitudePruning:
+    """A share of all weights that goes, the smallest of every layer.
+
+    Attributes:
+        share: of the weights of all layers, in [0, 1).
+        spread: how the layers share it: "uniform", "global" or "lamp", see
+            `uniform_sparsity`, `global_sparsity` and `lamp_sparsity`.
+
+    Raises:
+        ValueError: the share is out of range, or there is no such spread.
+    """
+
+    share: float = 0.9
+    spread: str = "lamp"
+
+    def __post_init__(self) -> None:
+        _checked(self.share)
+        if self.spread not in _SPREADS:
+            raise ValueError(
+                f"spread (={self.spread!r}) must be one of {', '.join(_SPREADS)}"
+            )
+
+    def shares(self, network: nn.Module) -> dict[str, float]:
+        """Layer name -> share in [0, 1), as `Plan.sparsity` takes it.
+
+        Args:
+            network: as of `sparsify`.
+
+        Raises:
+            ValueError: less than one weight of a layer would stay.
+        """
+        return _SPREADS[self.spread](network, self.share)
+
+
+def shares_of_zeros(network: nn.Module) -> dict[str, float]:
+    """Layer -> share of its weights that is zero, of those that have any."""
+    shares = {
+        name: float((weight == 0).double().mean())
+        for name, weight in layer_weights(network).items()
+    }
+    return {name: share for name, share in shares.items() if share}
+
+
 def layer_weights(network: nn.Module) -> dict[str, nn.Parameter]:
     """Layer name -> weight, in execution order.
 
@@ -176,3 +221,10 @@ def _checked(share: float) -> float:
     if not 0 <= share < 1:
         raise ValueError(f"share (={share}) must be in [0, 1)")
     return share
+
+
+_SPREADS = {
+    "uniform": uniform_sparsity,
+    "global": global_sparsity,
+    "lamp": lamp_sparsity,
+}

@@ -9,6 +9,7 @@ from torch import nn
 
 from agmc.compression.prune import Pruner, compress
 from agmc.compression.sparsify import (
+    MagnitudePruning,
     Thinned,
     global_sparsity,
     lamp_sparsity,
@@ -140,3 +141,17 @@ def test_shares_out_of_range_are_refused(spread):
     if spread is not uniform_sparsity:
         with pytest.raises(ValueError, match="each of 2 layers.*at most 0.666667"):
             spread(network(), 0.8)
+
+
+@pytest.mark.parametrize(
+    ("spread", "function"),
+    [
+        ("uniform", uniform_sparsity),
+        ("global", global_sparsity),
+        ("lamp", lamp_sparsity),
+    ],
+)
+def test_a_share_is_spread_by_name(spread, function):
+    net = network()
+    pruning = MagnitudePruning(share=0.5, spread=spread)
+    assert pruning.shares(net) == function(net, 0.5)
