@@ -8,7 +8,8 @@ searched under the bytes that 4, 3 and 2.5 bits everywhere take (2.5: 2 and 3 in
 inputs have 8 bits, the first and the last layer 8. *Jointly*: one search of the
 original network for channels and bits, under both limits, the tighter one on bytes,
 with the evaluations of both stages. What is measured is kept in the results folder, so
-a second call goes on. Writes results.csv, targets.json and the table in README.md.
+a second call goes on. Writes results.csv, runs.jsonl (every measurement), targets.json
+and the table in README.md.
 """
 
 from __future__ import annotations
@@ -296,6 +297,17 @@ def main() -> None:
         f"{torch.backends.cpu.get_cpu_capability()}."
     )
     write_experiment(HERE, rows, targets, note)
+    write_whole(HERE / "runs.jsonl", "".join(raw_lines(folder_of(place))))
+
+
+def raw_lines(folder: Path) -> list[str]:
+    """A line for every file: what was found, without the 8 bits of all inputs."""
+    lines = []
+    for file in sorted(folder.glob("*.json")):
+        record = json.loads(file.read_text())
+        record.pop("act_bits", None)
+        lines.append(json.dumps({"name": file.stem, **record}) + "\n")
+    return lines
 
 
 def searches_of(
