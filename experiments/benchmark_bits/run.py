@@ -38,6 +38,8 @@ COMMAND = "python experiments/benchmark_bits/run.py --data F --weights F --resul
 #: Of 14.7 million parameters, as in the target.
 LARGE = "vgg16_bn_cifar"
 TURNS = 5
+#: Of candidates: step sizes of weights, once chosen, serve a whole search.
+CANDIDATES = 20
 MOST_SECONDS, MOST_TIMES = 2.0, 1.3
 BITS = 4
 
@@ -61,7 +63,8 @@ def main() -> None:
         ),
     ]
     note = (
-        f"Processor seconds of one thread, medians of {TURNS}; torch "
+        f"Processor seconds of one thread, medians of {TURNS}, of candidates "
+        f"{CANDIDATES}; torch "
         f"{torch.__version__}, {torch.backends.cpu.get_cpu_capability()}."
     )
     write_experiment(HERE, rows, targets, note)
@@ -103,18 +106,23 @@ def candidates(place: Place) -> list[dict[str, str]]:
     draw = np.random.default_rng(0)
     space = PlanSpace(small.graph, parts=("weight_bits",))
     channels = [  # others every time: evaluators know what they have seen
-        network.uniform(f"macs:{share}") for share in np.linspace(0.4, 0.6, TURNS + 1)
+        network.uniform(f"macs:{share}")
+        for share in np.linspace(0.4, 0.6, CANDIDATES + 1)
     ]
     bits = [
         space.plan([int(draw.choice(decision.counts)) for decision in space])
-        for _ in range(TURNS + 1)
+        for _ in range(CANDIDATES + 1)
     ]
     inexact = str(EXECUTION.dtype).removeprefix("torch.")
     floats = exact(EXECUTION)
     pruner = pruner_of(network.model, network.graph, network.splits, l1, floats)
     whole = Evaluator(pruner, network.costs, network.splits, floats, **EVALUATOR)
     return [
-        row_of(f"candidate with {name}", functools.partial(next, map(evaluate, plans)))
+        row_of(
+            f"candidate with {name}",
+            functools.partial(next, map(evaluate, plans)),
+            CANDIDATES,
+        )
         for name, evaluate, plans in (
             ("fewer channels, float32", whole, channels),
             (f"fewer channels, {inexact}", network.evaluator, channels),
@@ -123,11 +131,11 @@ def candidates(place: Place) -> list[dict[str, str]]:
     ]
 
 
-def row_of(what: str, do: Callable[[], Any]) -> dict[str, str]:
+def row_of(what: str, do: Callable[[], Any], turns: int = TURNS) -> dict[str, str]:
     """The median of some turns, after one that is not counted."""
     do()
     seconds = []
-    for _ in range(TURNS):
+    for _ in range(turns):
         started = time.process_time()
         do()
         seconds.append(time.process_time() - started)
