@@ -20,7 +20,8 @@ def sparsify(network: nn.Module, sparsity: Mapping[str, float]) -> None:
     Args:
         network: what `compress`, `Pruner.prune` or `agmc.load` returned.
         sparsity: layer name -> share of its weights, in [0, 1]: the nearest whole
-            number of them. Of equal magnitudes the first go first.
+            number of them, and below 1 never all. Of equal magnitudes the first go
+            first.
 
     Raises:
         ValueError: the network has no such layer, or a share is out of range.
@@ -177,8 +178,9 @@ def layer_weights(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def zeros_of(weight: Tensor, share: float) -> int:
-    """How many elements of a weight that share is."""
-    return round(share * weight.numel())
+    """How many elements of a weight that share is; below 1 one of them stays."""
+    most = weight.numel() - (share < 1)
+    return min(round(share * weight.numel()), most)
 
 
 def smallest(values: Tensor, count: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,8 @@ from agmc.cost.description import bytes_around_tensors, bytes_by_region
 from agmc.cost.rounded import Rounded
 from agmc.cost.rounded_description import RoundedDescription
 from agmc.cost.storage import SAID_BITS
+from agmc.graph.model_graph import ModelGraph
+from agmc.graph.program import argument, name_of
 from agmc.graph.widths import Widths
 from agmc.plan import FLOAT_BITS, LayerParts
 
@@ -40,12 +43,8 @@ class FileSize:
         graph = widths.graph
         self.rounded = Rounded(widths, codebooks=codebooks)
         self._widths = widths
-        self._item_sizes = np.array(
-            [
-                float(getattr(torch, graph.parameters[name].dtype).itemsize)
-                for name in widths.parameters
-            ]
-        )
+        sizes = item_sizes(graph)
+        self._item_sizes = np.array([sizes[name] for name in widths.parameters])
         self._around_tensors = bytes_around_tensors(graph, info)
         self._described = RoundedDescription(widths, codebooks=codebooks, info=info)
         forms = [widths.size_form((s.source, s.dim)) for s in graph.shuffles.values()]
@@ -122,6 +121,25 @@ class FileSize:
     @cached_property
     def _described_regions(self) -> np.ndarray:
         return bytes_by_region(self._widths.graph, self._widths.presence)
+
+
+def item_sizes(graph: ModelGraph) -> dict[str, float]:
+    """Bytes of an element of every parameter and buffer in the saved file.
+
+    Whole numbers are packed: places in a dimension take the bits of its size.
+    """
+    sizes = {
+        name: float(getattr(torch, spec.dtype).itemsize)
+        for name, spec in graph.parameters.items()
+    }
+    for operation in graph.program.operations:
+        if operation.kind == "index_select":
+            values, places = (name_of(argument(operation, i)) for i in (0, 2))
+            if values in graph.tensors and places in sizes:
+                assert values is not None and places is not None
+                size = graph.tensors[values].shape[operation.args[1]]
+                sizes[places] = math.ceil(math.log2(max(size, 2))) / 8
+    return sizes
 
 
 def _has_bits(parts: LayerParts) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from agmc.cost.activations import ActivationMemory
 from agmc.cost.energy import EnergyModel
-from agmc.cost.file_size import FileSize
+from agmc.cost.file_size import FileSize, item_sizes
 from agmc.cost.latency import LatencyModel
 from agmc.cost.tables import Tables
 from agmc.graph.model_graph import ModelGraph
@@ -237,6 +237,7 @@ class CostModel:
         numels = dict(
             zip(self.widths.parameters, self.widths.numels(counts), strict=True)
         )
+        sizes = item_sizes(self.graph)
         rows: dict[str, list[int]] = {}
         for operation in self.graph.program.operations:
             read = [name for name in operation.refs() if name in numels]
@@ -248,7 +249,7 @@ class CostModel:
                 spec = self.graph.parameters[name]
                 numel = round(numels.pop(name, 0))
                 row[1] += numel * spec.trainable
-                row[2] += numel * getattr(torch, spec.dtype).itemsize
+                row[2] += math.ceil(numel * sizes[name])
         return tuple(LayerCost(name, *row) for name, row in rows.items())
 
     def _on_integers(self, parts: LayerParts | None) -> LayerParts | None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from agmc.graph.foldable import foldable_norms
 from agmc.graph.program import Operation, Program
 from agmc.graph.weighted import check_layers, weighted_layers
 
@@ -31,7 +32,17 @@ _SPLITS = frozenset({"chunk", "split", "split_with_sizes", "unbind", "tensor_spl
 _ON_INTEGERS = frozenset(
     {"add", "mul", "cat", "mean", "avg_pool2d", "adaptive_avg_pool2d"}
 )
-#: Of what is read by `_ON_INTEGERS`.
+#: Computed on floats by runtimes, and not within the layer that they read: it takes
+#: integers alone to make integers of what it computes.
+_BEHIND_LAYERS = frozenset(
+    {
+        *("silu", "sigmoid", "hardswish", "hardsigmoid", "gelu", "tanh", "mish"),
+        *("elu", "celu", "selu", "leaky_relu", "prelu", "softplus", "rrelu"),
+        *("layer_norm", "group_norm", "instance_norm", "add", "mul", "sub", "div"),
+        *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
+    }
+)
+#: Of what is read by `_ON_INTEGERS` and `_BEHIND_LAYERS`.
 RESIDUAL_BITS = 8
 
 
@@ -40,9 +51,10 @@ class QuantizedValues:
     """Where activations are rounded.
 
     A layer with `act_bits` reads its input rounded to them. What is added, multiplied,
-    joined or averaged is rounded to 8 bits as well, so that a runtime can compute the
-    whole network on integers. A value is rounded where it is made, once and for all its
-    readers; a layer that takes fewer bits than others rounds it again.
+    joined or averaged is rounded to 8 bits as well, and so is what such a layer makes
+    for an activation function other than a rectifier, so that a runtime can compute
+    the whole network on integers. A value is rounded where it is made, once and for
+    all its readers; a layer that takes fewer bits than others rounds it again.
 
     Attributes:
         made: value -> bits, rounded where it is made.
@@ -105,13 +117,20 @@ def rounded_reads(program: Program, layers: Collection[str]) -> list[RoundedRead
     if not layers:
         return []
     asked = {known[name].name: name for name in layers}
+    norms = {norm.name: layer.name for layer, norm in foldable_norms(program)}
     activations = _activations(program)
-    return [
-        RoundedRead(op.name, value, source_of(program, value), asked.get(op.name))
-        for op in program.operations
-        if op.name in asked or op.kind in _ON_INTEGERS
-        for value in _read(op, activations)
-    ]
+    reads = []
+    for op in program.operations:
+        for value in dict.fromkeys(op.refs()):
+            if value not in activations:
+                continue
+            source = source_of(program, value)
+            on_integers = op.kind in _ON_INTEGERS and _several(op, activations)
+            behind = op.kind in _BEHIND_LAYERS and norms.get(source, source) in asked
+            if op.name in asked or on_integers or behind:
+                layer = asked.get(op.name)
+                reads.append(RoundedRead(op.name, value, source, layer))
+    return reads
 
 
 def _activations(program: Program) -> set[str]:
@@ -123,12 +142,10 @@ def _activations(program: Program) -> set[str]:
     return found
 
 
-def _read(operation: Operation, activations: set[str]) -> list[str]:
-    """The activations that an operation computes with."""
-    names = [name for name in operation.refs() if name in activations]
-    if operation.kind in ("add", "mul") and len(names) < 2:
-        return []  # the other is a constant: not on integers
-    return list(dict.fromkeys(names))
+def _several(operation: Operation, activations: set[str]) -> bool:
+    """Whether an operation with two sides has activations on both: none is constant."""
+    read = [name for name in operation.refs() if name in activations]
+    return operation.kind not in ("add", "mul") or len(read) > 1
 
 
 def source_of(program: Program, value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ class RunConfig:
     def load(cls, directory: Path, result: Mapping[str, Any] | None) -> RunConfig:
         """From `.hydra/` of a run directory, else from the settings in its result.
 
+        What Hydra has written there may be of a later call, which was refused.
+
         Args:
             directory: of the run.
             result: the content of its `result.json`; None where there is none yet.
@@ -44,13 +47,16 @@ class RunConfig:
             ValueError: a file in `.hydra/` is broken.
         """
         main, hydra = (directory / ".hydra" / f"{n}.yaml" for n in ("config", "hydra"))
-        if not main.exists() or not hydra.exists():
-            settings = dict((result or {}).get("settings") or {})
-            seed = {"seed": (result or {}).get("seed")}
-            return cls({}, {**settings, **seed, "command": "compress"})
-        node = _yaml(hydra)
-        for key in ("hydra", "runtime", "choices"):
-            node = node.get(key) or {}
+        result = result or {}
+        node = _yaml(hydra) if main.exists() and hydra.exists() else {}
+        words = _inside(node, "hydra", "overrides").get("task")
+        made_by = result.get("command")
+        of_another = words and made_by and shlex.join(["agmc", *words]) != made_by
+        if not node or of_another:
+            settings = dict(result.get("settings") or {})
+            settings |= {"seed": result.get("seed"), "command": "compress"}
+            return cls({}, settings)
+        node = _inside(node, "hydra", "runtime", "choices")
         values = _yaml(main)
         chosen = {str(k): str(v) for k, v in node.items() if v and "hydra" not in k}
         return cls(chosen, dict(_leaves(values)))
@@ -113,6 +119,13 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{path}.{key}" if path else str(key))
     else:
         yield path, node
+
+
+def _inside(node: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """What stands below some keys, one after the other; {} where nothing does."""
+    for key in keys:
+        node = node.get(key) or {}
+    return node
 
 
 def _yaml(path: Path) -> dict[str, Any]:

@@ -279,7 +279,7 @@ class BoundBudget:
     def _way_out(self) -> str:
         """What a user can do where the smallest plan takes too much."""
         if self.space.only_channels:
-            return "lower min_keep_ratio"
+            return "lower min_keep_ratio or round_to"
         return "let more be decided, with fewer bits, more zeros or whole blocks"
 
     @cached_property

@@ -59,7 +59,7 @@ def test_what_went_can_come_back():
 
 
 @pytest.mark.parametrize(
-    ("share", "zeros"), [(0, 0), (0.1, 0), (0.13, 1), (0.25, 1), (0.9, 4), (1, 4)]
+    ("share", "zeros"), [(0, 0), (0.1, 0), (0.13, 1), (0.25, 1), (0.9, 3), (1, 4)]
 )
 def test_the_nearest_whole_number_goes(share, zeros):
     net = network()

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F
 from graph_nets import flat
 from onnx import TensorProto, numpy_helper
 from quantized_nets import all_bits, network_of
@@ -16,7 +17,7 @@ from torch import nn
 import agmc
 import agmc.export.onnx
 from agmc.compression.calibration import minmax
-from agmc.compression.quantize import Quantization
+from agmc.compression.quantize import Quantization, graph_network
 from agmc.export.onnx import onnx_session, save_onnx
 from agmc.export.onnx_integers import _whole_numbers, with_integers
 from agmc.plan import Plan
@@ -73,6 +74,32 @@ def test_layers_run_on_integers(tmp_path):
     assert stored == {TensorProto.INT8}
     int32 = [t for t in model.graph.initializer if t.data_type == TensorProto.INT32]
     assert len(int32) == 4  # biases
+
+
+class Swish(nn.Module):
+    """Layers with batch norms in front of hard-swish and SiLU, and a gate."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16)
+        self.conv2, self.bn2 = nn.Conv2d(16, 16, 3, groups=16), nn.BatchNorm2d(16)
+        self.gate, self.fc = nn.Conv2d(16, 16, 1), nn.Linear(16, 4)
+
+    def forward(self, x):
+        x = F.hardswish(self.bn1(self.conv1(x)))
+        x = F.silu(self.bn2(self.conv2(x)))
+        return self.fc((x * self.gate(x).sigmoid()).mean((2, 3)))
+
+
+def test_layers_in_front_of_curves_run_on_integers(tmp_path):
+    torch.manual_seed(0)
+    x = torch.randn(8, 3, 12, 12)
+    network = graph_network(agmc.compress(Swish().eval(), Plan({}), x))
+    plan = all_bits(network, 8, 8)
+    rounded = Quantization(calibration=minmax).apply(network, plan, [x])
+    assert save_onnx(rounded, tmp_path / "n.onnx", x) <= 4 / 255
+    kinds = optimized(tmp_path / "n.onnx", tmp_path)
+    assert kinds["QLinearConv"] == 3 and not kinds["Conv"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from sample_run import write_config
@@ -50,3 +51,18 @@ def test_a_choice_inside_of_another_too() -> None:
     one = RunConfig({**chosen, key: "rules"}, {"embedding.of._target_": "rules"})
     two = RunConfig({**chosen, key: "onehot"}, {"embedding.of._target_": "onehot"})
     assert differing([one, two]) == ((), (key,))
+
+
+def test_a_later_call_that_was_refused_does_not_say_what_the_run_was(
+    tmp_path: Path,
+) -> None:
+    write_config(tmp_path, {"agent": "td3"}, {"seed": 4})
+    hydra = tmp_path / ".hydra" / "hydra.yaml"
+    node = json.loads(hydra.read_text())
+    node["hydra"]["overrides"] = {"task": ["agent=td3", "seed=4"]}
+    hydra.write_text(json.dumps(node))
+    result = {"command": "agmc agent=ddpg", "seed": 3, "settings": {"agent": "ddpg"}}
+    read = RunConfig.load(tmp_path, result)
+    assert (read.seed, read.text(["agent"])) == ("3", "agent=ddpg")
+    own = RunConfig.load(tmp_path, {**result, "command": "agmc agent=td3 seed=4"})
+    assert (own.seed, own.choices) == ("4", {"agent": "td3"})
