@@ -265,6 +265,28 @@ def test_the_smallest_weights_go_before_the_bits_are_decided(call, tiny, tmp_pat
     assert sum(asked.values()) == round(0.6 * numel)
 
 
+TIED = """
+from torch import nn
+
+
+def net(num_classes, in_channels):
+    tied = nn.Conv2d(8, 8, 3, padding=1)
+    first, last = nn.Conv2d(in_channels, 8, 3), nn.Linear(8, num_classes)
+    return nn.Sequential(
+        first, nn.ReLU(), tied, tied, nn.AdaptiveAvgPool2d(1), nn.Flatten(), last
+    )
+"""
+
+
+def test_weights_that_keep_their_floats_are_named(call, tiny, tmp_path):
+    (tmp_path / "tied_net.py").write_text(TIED)
+    own = ("model.name=tied_net:net", "compression.second.budget=bytes:0.9")
+    got = call(*tiny, *TWO_STAGES, *own, "out=out")
+    assert got.code == 0, got.err
+    assert "no zeros and no bits for 2: the weights are read more than once" in got.out
+    assert "2" not in Plan.load(tmp_path / "out" / "plan.json").weight_bits
+
+
 TIGHT = "compression.second.budget=bops:0.008"
 
 

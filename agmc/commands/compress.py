@@ -26,7 +26,7 @@ from agmc.data import Splits
 from agmc.export.checkpoint import check_entropy
 from agmc.export.tables import tables_for
 from agmc.graph.model_graph import ModelGraph
-from agmc.graph.weighted import check_layers, weighted_layers
+from agmc.graph.weighted import check_layers, left_out, weighted_layers
 from agmc.job import Job
 from agmc.measure import graph_of
 from agmc.pipeline import Pipeline, info_of
@@ -114,6 +114,7 @@ def compress(job: Job) -> None:
             quantization.check(given)
             bound.check(given)
         else:
+            _tell_of_floats(job, second, graph)
             _rehearse(job, rooms, reward, model, splits, rungs)
             if second is not None:
                 rehearse_second_search(job, second, rooms, model, splits, bound)
@@ -188,6 +189,18 @@ def _check_zeros(job: Job, second: SecondStage | None) -> None:
                 f"compression.zeros and {name} (sparsity) would both decide about "
                 "zeros; leave one of them out"
             )
+
+
+def _tell_of_floats(job: Job, second: SecondStage | None, graph: ModelGraph) -> None:
+    """Warns of weights that stay as they are where others get zeros or bits."""
+    parts = {*job.space["parts"], *(second.parts if second is not None else ())}
+    others = parts & {"sparsity", "weight_bits"} or job.make("compression.zeros")
+    if others and (names := left_out(graph.program)):
+        _log.warning(
+            "no zeros and no bits for %s: the weights are read more than once, or "
+            "computed",
+            ", ".join(names),
+        )
 
 
 def _rooms_of_the_search(job: Job) -> dict[str, Any]:

@@ -29,6 +29,13 @@ def weighted_layers(program: Program) -> dict[str, Operation]:
     return found
 
 
+def left_out(program: Program) -> list[str]:
+    """Names of the layers that `weighted_layers` leaves out, each once."""
+    known = {operation.name for operation in weighted_layers(program).values()}
+    layers = (op for op in program.operations if op.kind in OUTPUT_DIM)
+    return list(dict.fromkeys(op.layer for op in layers if op.name not in known))
+
+
 def check_layers(named: Iterable[str], layers: Collection[str]) -> None:
     """Refuses names that are none of the network's weighted layers.
 

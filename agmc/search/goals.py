@@ -13,6 +13,10 @@ from agmc.embedding.embedding import Embedding
 from agmc.search.bound import BoundBudget
 from agmc.search.uniform import uniform_counts
 
+#: Plans that are kept with what the budget leaves of them: where there is little to
+#: decide, the same few are asked for again and again.
+_REMEMBERED = 2048
+
 
 def goal_of(bound: BoundBudget) -> Goal:
     """What an agent may know of the plans of one network under one budget."""
@@ -22,8 +26,13 @@ def goal_of(bound: BoundBudget) -> Goal:
         counts = np.rint(np.asarray(keep_ratios) * sizes).astype(np.int64)
         return bound.alone.usage(counts)  # asked for hundreds of plans at a time
 
+    @functools.lru_cache(maxsize=_REMEMBERED)
+    def clamped(counts: tuple[int, ...]) -> tuple[float, ...]:
+        return tuple((bound.clamp_plan(np.array(counts) / sizes) / sizes).tolist())
+
     def clamp(keep_ratios: Sequence[float]) -> tuple[float, ...]:
-        return tuple((bound.clamp_plan(keep_ratios) / sizes).tolist())
+        each = zip(bound.space, keep_ratios, strict=True)
+        return clamped(tuple(d.nearest(ratio) for d, ratio in each))
 
     levels = tuple(tuple(n / d.size for n in d.counts) for d in bound.space)
     uniform = tuple((uniform_counts(bound) / sizes).tolist())

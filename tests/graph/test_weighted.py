@@ -9,6 +9,7 @@ from torch import nn
 from agmc.graph.weighted import (
     OUTPUT_DIM,
     check_layers,
+    left_out,
     weight_of,
     weighted_layers,
 )
@@ -32,7 +33,9 @@ class _Net(nn.Module):
 
 
 def test_layers_by_the_name_of_their_weight():
-    layers = weighted_layers(quiet_trace(_Net(), images()).program)
+    program = quiet_trace(_Net(), images()).program
+    assert left_out(program) == ["tied"]
+    layers = weighted_layers(program)
     assert {name: weight_of(op) for name, op in layers.items()} == {
         "stem": "stem.weight",
         "kernel": "kernel",
