@@ -29,8 +29,16 @@ from agmc.search.budgets import Budgets
 from agmc.search.uniform import uniform_plan
 
 HERE = Path(__file__).parent
-#: Network -> how many times as fast as float32 half of the MACs with 8 bits should be.
-NETWORKS = {"resnet56": 3.0, "vgg16_bn_cifar": 7.0, "mobilenet_v2_cifar": 3.0}
+#: Network -> pixels of an image's side.
+NETWORKS = {
+    "resnet56": 32,
+    "vgg16_bn_cifar": 32,
+    "mobilenet_v2_cifar": 32,
+    "torchvision.mobilenet_v3_small": 64,  # hard-swish
+    "torchvision.efficientnet_b0": 64,  # SiLU
+}
+#: How many times as fast as float32 half of the MACs with 8 bits should be.
+WANTED = {"resnet56": 3.0, "vgg16_bn_cifar": 7.0, "mobilenet_v2_cifar": 3.0}
 STEPS = (8, 16)
 CELL = "batch 64, 1 thread"
 COMMAND = "python experiments/int8_latency/run.py"
@@ -42,8 +50,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     seconds = parser.parse_args().seconds
     rows, targets = [], []
-    image = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    for network, wanted in NETWORKS.items():
+    for network, size in NETWORKS.items():
+        generator = torch.Generator().manual_seed(0)
+        image = torch.randn(2, 3, size, size, generator=generator)
         torch.manual_seed(0)
         model = build(network, num_classes=10).eval()
         graph = agmc.trace(model, image)
@@ -71,12 +80,14 @@ def main() -> None:
                 row[f"{cell}, x"] = f"{first / value:.2f}"
             speedups[name] = float(row[f"{CELL}, x"])
             rows.append(row)
+        if network not in WANTED:
+            continue
         best = max(speedups, key=lambda name: speedups[name])
         targets.append(
             Target(
                 f"{network}: times as fast as float32, {CELL} ({best})",
-                *(f">= {wanted:g}", f"{speedups[best]:.2f}"),
-                speedups[best] >= wanted,
+                *(f">= {WANTED[network]:g}", f"{speedups[best]:.2f}"),
+                speedups[best] >= WANTED[network],
                 COMMAND,
             )
         )
