@@ -46,7 +46,8 @@ class Plan:
             a layer not named stay float32.
         act_bits: layer name -> bits of its input, a whole number in 1..16. An input is
             rounded where it is made, for all that reads it, and then so is what is
-            added, multiplied or averaged, to 8 bits; a layer not named reads floats
+            added, multiplied or averaged, or made by the layer for an activation
+            function other than a rectifier, to 8 bits; a layer not named reads floats
             where none of that has rounded them.
         dropped: names of the blocks that go as a whole, see `ModelGraph.blocks`.
 

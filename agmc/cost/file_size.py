@@ -22,7 +22,8 @@ from agmc.plan import FLOAT_BITS, LayerParts
 #: By how much a file with zeros may be larger than expected.
 _ROOM_FOR_CHANCE = 1.02
 
-#: What is said of a table of places beyond the reshapes that it takes the place of.
+#: What is said of a table of places beyond the reshapes that it takes the place of, or
+#: of one that was there before beyond its shape and type.
 _BYTES_PER_TABLE = 20
 
 
@@ -44,8 +45,10 @@ class FileSize:
         self.rounded = Rounded(widths, codebooks=codebooks)
         self._widths = widths
         sizes = item_sizes(graph)
+        packed = sum(size % 1 > 0 for size in sizes.values())
         self._item_sizes = np.array([sizes[name] for name in widths.parameters])
         self._around_tensors = bytes_around_tensors(graph, info)
+        self._around_tensors += _BYTES_PER_TABLE * packed
         self._described = RoundedDescription(widths, codebooks=codebooks, info=info)
         forms = [widths.size_form((s.source, s.dim)) for s in graph.shuffles.values()]
         self._shuffled = np.array([offset for offset, _ in forms])

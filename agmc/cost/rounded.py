@@ -122,7 +122,7 @@ class Rounded:
         blocks = np.ones(len(self._graph.blocks), dtype=bool) if kept is None else kept
         blocks = np.broadcast_to(blocks, (*act_bits.shape[:-1], np.shape(blocks)[-1]))
         flat = act_bits.reshape(-1, act_bits.shape[-1])
-        # The bits of what is added or averaged stand behind those of the layers.
+        # The bits of what no layer reads stand behind those of the layers.
         flat = np.pad(flat, ((0, 0), (0, 1)), constant_values=RESIDUAL_BITS)
         asked = flat[:, :-1] < FLOAT_BITS
         num_layers = asked.shape[1]

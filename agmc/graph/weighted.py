@@ -30,10 +30,14 @@ def weighted_layers(program: Program) -> dict[str, Operation]:
 
 
 def left_out(program: Program) -> list[str]:
-    """Names of the layers that `weighted_layers` leaves out, each once."""
+    """Names of the layers that `weighted_layers` leaves out, each once.
+
+    A function called in the forward code of the network itself goes by its own name.
+    """
     known = {operation.name for operation in weighted_layers(program).values()}
     layers = (op for op in program.operations if op.kind in OUTPUT_DIM)
-    return list(dict.fromkeys(op.layer for op in layers if op.name not in known))
+    others = (op for op in layers if op.name not in known)
+    return list(dict.fromkeys(op.layer or op.name for op in others))
 
 
 def check_layers(named: Iterable[str], layers: Collection[str]) -> None:

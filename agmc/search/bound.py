@@ -225,6 +225,20 @@ class BoundBudget:
             place = 0
         return options[place]
 
+    def wanted(self, actions: Sequence[float] | np.ndarray) -> tuple[int, ...]:
+        """The allowed counts nearest to the actions, within the limits or not.
+
+        Args:
+            actions: keep ratios, each in [0, 1].
+
+        Raises:
+            ValueError: an action is not in [0, 1].
+        """
+        for action in actions:
+            if not 0 <= action <= 1:
+                raise ValueError(f"action (={action}) must be a keep ratio in [0, 1]")
+        return tuple(d.nearest(a) for d, a in zip(self.space, actions, strict=True))
+
     def clamp_plan(self, actions: Sequence[float] | np.ndarray) -> np.ndarray:
         """`clamp` of all decisions, one after the other: int [num_decisions].
 
@@ -244,11 +258,7 @@ class BoundBudget:
         if self.keeps_everything or not self.limits:
             steps = enumerate(actions)
             return np.array([self.clamp(a, self._ends[0], step) for step, a in steps])
-        for action in actions:
-            if not 0 <= action <= 1:
-                raise ValueError(f"action (={action}) must be a keep ratio in [0, 1]")
-        each = zip(self.space, actions, strict=True)
-        counts, step = np.array([d.nearest(action) for d, action in each]), 0
+        counts, step = np.array(self.wanted(actions)), 0
         while step < len(counts):
             # Row k keeps what is wanted up to decision `step + k`.
             kept = np.tri(len(counts) - step, len(counts), step, dtype=bool)

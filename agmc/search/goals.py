@@ -31,8 +31,7 @@ def goal_of(bound: BoundBudget) -> Goal:
         return tuple((bound.clamp_plan(np.array(counts) / sizes) / sizes).tolist())
 
     def clamp(keep_ratios: Sequence[float]) -> tuple[float, ...]:
-        each = zip(bound.space, keep_ratios, strict=True)
-        return clamped(tuple(d.nearest(ratio) for d, ratio in each))
+        return clamped(bound.wanted(keep_ratios))
 
     levels = tuple(tuple(n / d.size for n in d.counts) for d in bound.space)
     uniform = tuple((uniform_counts(bound) / sizes).tolist())

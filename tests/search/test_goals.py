@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from search_fakes import SIZES, make_env
 
 from agmc.search.goals import goal_of
@@ -26,3 +27,11 @@ def test_a_clamped_plan_is_what_the_environment_would_do():
     choices = goal_of(env.budget).choices
     assert choices.clamp(asked) == tuple(executed)
     assert choices.cost(np.array(executed)) <= 1
+
+
+@pytest.mark.parametrize("ratio", [float("nan"), 1.7, -3.0])
+def test_what_is_no_keep_ratio_is_refused(ratio):
+    choices = goal_of(make_env().budget).choices
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"must be a keep ratio in \[0, 1\]"):
+            choices.clamp((0.5, ratio, 0.5))
