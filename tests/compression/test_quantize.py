@@ -264,6 +264,7 @@ def test_less_common_networks(net, shapes):
 def test_a_layer_of_zeros_and_names_that_resemble_each_other(tmp_path):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU(), nn.Conv2d(1, 2, 1))
+    nn.init.zeros_(net[0].weight)
     inputs = (torch.randn(2, 3, 4, 4),)
     shared, _ = quantized(net, inputs, 3, "codebook", sparsity={"0": 0.9})
     made = computed(shared, inputs, "take")["0.weight_q"]
