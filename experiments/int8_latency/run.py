@@ -13,6 +13,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import torch
 
@@ -40,6 +41,8 @@ NETWORKS = {
 #: How many times as fast as float32 half of the MACs with 8 bits should be.
 WANTED = {"resnet56": 3.0, "vgg16_bn_cifar": 7.0, "mobilenet_v2_cifar": 3.0}
 STEPS = (8, 16)
+#: Keep ratios of the first and the last channel group, before the budget is used up.
+TAPER = (1.0, 0.4)
 CELL = "batch 64, 1 thread"
 COMMAND = "python experiments/int8_latency/run.py"
 
@@ -107,11 +110,17 @@ def plans_of(graph: agmc.ModelGraph) -> dict[str, Plan]:
     for step in STEPS:
         space = PlanSpace(graph, round_to=step, min_keep_ratio=0.1)
         try:
-            half = uniform_plan(Budgets.of("macs:0.5").bind(costs, space))
+            bound = Budgets.of("macs:0.5").bind(costs, space)
+            half = uniform_plan(bound)
         except ValueError:  # so many channels cannot go: narrow layers stay whole
             continue
         name = f"half the MACs, channels in multiples of {step}, 8 bits"
         plans[name] = Plan(half.keep_ratio, {}, bits, bits)
+        counts = bound.clamp_plan(np.linspace(*TAPER, len(space)))
+        fewer = space.plan(counts.tolist()).keep_ratio
+        plans[f"the same, fewer and fewer with depth, {step}"] = Plan(
+            fewer, {}, bits, bits
+        )
     dropped = half_of_the_blocks(graph)
     if dropped:
         plans["half the MACs, blocks dropped, 8 bits"] = Plan(
