@@ -45,10 +45,9 @@ class FileSize:
         self.rounded = Rounded(widths, codebooks=codebooks)
         self._widths = widths
         sizes = item_sizes(graph)
-        packed = sum(size % 1 > 0 for size in sizes.values())
         self._item_sizes = np.array([sizes[name] for name in widths.parameters])
         self._around_tensors = bytes_around_tensors(graph, info)
-        self._around_tensors += _BYTES_PER_TABLE * packed
+        self._around_tensors += _BYTES_PER_TABLE * len(_bits_of_places(graph))
         self._described = RoundedDescription(widths, codebooks=codebooks, info=info)
         forms = [widths.size_form((s.source, s.dim)) for s in graph.shuffles.values()]
         self._shuffled = np.array([offset for offset, _ in forms])
@@ -127,22 +126,25 @@ class FileSize:
 
 
 def item_sizes(graph: ModelGraph) -> dict[str, float]:
-    """Bytes of an element of every parameter and buffer in the saved file.
-
-    Whole numbers are packed: places in a dimension take the bits of its size.
-    """
+    """Bytes of an element of every parameter and buffer in the saved file."""
     sizes = {
         name: float(getattr(torch, spec.dtype).itemsize)
         for name, spec in graph.parameters.items()
     }
+    return sizes | {name: bits / 8 for name, bits in _bits_of_places(graph).items()}
+
+
+def _bits_of_places(graph: ModelGraph) -> dict[str, int]:
+    """Table of places in a dimension -> bits of one; the file packs whole numbers."""
+    found = {}
     for operation in graph.program.operations:
         if operation.kind == "index_select":
             values, places = (name_of(argument(operation, i)) for i in (0, 2))
-            if values in graph.tensors and places in sizes:
+            if values in graph.tensors and places in graph.parameters:
                 assert values is not None and places is not None
                 size = graph.tensors[values].shape[operation.args[1]]
-                sizes[places] = math.ceil(math.log2(max(size, 2))) / 8
-    return sizes
+                found[places] = math.ceil(math.log2(max(size, 2)))
+    return found
 
 
 def _has_bits(parts: LayerParts) -> bool:

@@ -121,13 +121,15 @@ def rounded_reads(program: Program, layers: Collection[str]) -> list[RoundedRead
     activations = _activations(program)
     reads = []
     for op in program.operations:
+        on_integers = op.kind in _ON_INTEGERS and _several(op, activations)
+        every = op.name in asked or on_integers
+        if not every and op.kind not in _BEHIND_LAYERS:
+            continue
         for value in dict.fromkeys(op.refs()):
             if value not in activations:
                 continue
             source = source_of(program, value)
-            on_integers = op.kind in _ON_INTEGERS and _several(op, activations)
-            behind = op.kind in _BEHIND_LAYERS and norms.get(source, source) in asked
-            if op.name in asked or on_integers or behind:
+            if every or norms.get(source, source) in asked:
                 layer = asked.get(op.name)
                 reads.append(RoundedRead(op.name, value, source, layer))
     return reads

@@ -35,7 +35,7 @@ class Shuffled(nn.Module):
 
 
 @pytest.mark.parametrize("seed", [None, 1, 2])
-@pytest.mark.parametrize("channels", [5, 64])
+@pytest.mark.parametrize("channels", [5, 64, 256])
 def test_tables_of_places_are_packed_and_no_file_is_larger_than_said(channels, seed):
     torch.manual_seed(0)
     net, x = Shuffled(10, channels).eval(), torch.randn(2, 3, 4, 4)
